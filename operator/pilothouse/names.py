@@ -1,0 +1,142 @@
+"""Every name that other people's manifests, dashboards and tests depend on.
+
+Labels, annotations, headers, condition types, reasons, and the functions that name child objects. A literal of these
+anywhere else is a defect: two spellings of one label lose a pod.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+GROUP: Final = "pilothouse.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+FIELD_MANAGER: Final = "pilothouse"
+LEASE: Final = "pilothouse"
+
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY_VALUE: Final = "pilothouse"
+DEPLOYMENT: Final = f"{GROUP}/deployment"
+REVISION: Final = f"{GROUP}/revision"
+QUEUE_CLASS: Final = f"{GROUP}/queue-class"
+LICENSE_ID: Final = f"{GROUP}/license-id"
+
+APPLIED: Final = f"{GROUP}/applied"
+"""Annotation of a child: the digest of what was last applied, so that an unchanged child costs no request."""
+
+ENGINE_CONTAINER: Final = "engine"
+ENGINE_PORT: Final = 8000
+ENGINE_PORT_NAME: Final = "http"
+HF_TOKEN_KEY: Final = "HF_TOKEN"  # noqa: S105 -- the key inside the user's Secret, not a secret
+
+GENERATION_PATHS: Final = ("/v1/completions", "/v1/chat/completions", "/v1/models")
+"""The only engine paths that a route opens: vLLM leaves /invocations, /tokenize and /metrics unguarded."""
+
+
+class ConditionType(StrEnum):
+    """The condition types of a ModelDeployment, in the order in which they are shown."""
+
+    ACCEPTED = "Accepted"
+    LICENSE_ACCEPTED = "LicenseAccepted"
+    QUOTA_RESERVED = "QuotaReserved"
+    WORKLOAD_READY = "WorkloadReady"
+    ROUTE_PROGRAMMED = "RouteProgrammed"
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+
+
+class Phase(StrEnum):
+    """One word for the state of a ModelDeployment; the conditions say why."""
+
+    PENDING = "Pending"
+    STARTING = "Starting"
+    READY = "Ready"
+    ROLLING_OUT = "RollingOut"
+    PAUSED = "Paused"
+    ROLLING_BACK = "RollingBack"
+    DEGRADED = "Degraded"
+
+
+class Reason(StrEnum):
+    """Why a condition is as it is. The same word stands in condition, Event, log line and metric."""
+
+    # All is well.
+    ACCEPTED = "Accepted"
+    """The spec can be carried out."""
+    NO_POLICY = "NoPolicy"
+    """No LicensePolicy exists, so every license is accepted."""
+    NOT_LIMITED = "NotLimited"
+    """No TenantQuota names this namespace, so its GPUs are not limited."""
+    READY = "Ready"
+    """The current generation serves."""
+    PROGRAMMED = "Programmed"
+    """The gateway accepted the route."""
+    RECONCILED = "Reconciled"
+    """Nothing is left to do."""
+    SCALED_TO_ZERO = "ScaledToZero"
+    """`replicas` is 0: nothing runs, as declared."""
+
+    # Something is under way.
+    STARTING = "Starting"
+    """Engine pods are being created or are loading the model."""
+    SCALING = "Scaling"
+    """The number of engine pods is being changed."""
+    ROLLING_OUT = "RollingOut"
+    """A new revision is starting while the stable one serves."""
+    DRAINING = "Draining"
+    """The former revision finishes its requests."""
+    ROUTE_PENDING = "RoutePending"
+    """The gateway has not answered for the current route yet."""
+
+    # The spec asks for something that is not there or not allowed.
+    QUEUE_CLASS_NOT_FOUND = "QueueClassNotFound"
+    """`spec.queueClassName` names no QueueClass."""
+    POLICY_NOT_FOUND = "PolicyNotFound"
+    """`spec.rollout.policyName` names no RolloutPolicy."""
+    ARGUMENT_NOT_ALLOWED = "ArgumentNotAllowed"
+    """`spec.engine.extraArgs` has a flag that the operator owns."""
+    ARGUMENT_NOT_SUPPORTED = "ArgumentNotSupported"
+    """The declared engine version lacks a flag that the spec needs."""
+    ENGINE_VERSION_UNKNOWN = "EngineVersionUnknown"
+    """The engine's version is neither in the image tag nor in `spec.engine.version`."""
+    INVALID_SPEC = "InvalidSpec"
+    """The object was stored by an older schema and does not hold to this one."""
+
+    # The route.
+    GATEWAY_API_MISSING = "GatewayAPIMissing"
+    """The cluster has no Gateway API, so there is no route."""
+    GATEWAY_NOT_FOUND = "GatewayNotFound"
+    """A `parentRef` names no Gateway."""
+    ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
+    """The gateway refused the route; the message is its own."""
+
+    # The engine pods.
+    INSUFFICIENT_GPU = "InsufficientGPU"
+    """No node has the GPUs that a pod asks for."""
+    UNSCHEDULABLE = "Unschedulable"
+    """No node fits a pod, for another reason than GPUs."""
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    """A ResourceQuota or TenantQuota refuses the pod."""
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    """The engine image can't be pulled."""
+    CONTAINER_CONFIG_INVALID = "ContainerConfigInvalid"
+    """A pod names a Secret, key or volume that is not there."""
+    MODEL_LOAD_FAILED = "ModelLoadFailed"
+    """The engine ended before it was ever ready."""
+    ENGINE_CRASHED = "EngineCrashed"
+    """The engine ended after it had served."""
+    STARTUP_DEADLINE_EXCEEDED = "StartupDeadlineExceeded"
+    """Pods were not ready within the startup budget."""
+    ENGINE_NOT_READY = "EngineNotReady"
+    """Pods that were ready fail their readiness probe."""
+
+    # The operator itself.
+    APPLY_REFUSED = "ApplyRefused"
+    """The API server refused a child object; the message is its own."""
+    STALE = "Stale"
+    """The condition speaks of an older generation."""
+
+
+def child_name(deployment: str, revision: str) -> str:
+    """Name the per-revision children (Deployment, Service, PodDisruptionBudget, ControllerRevision)."""
+    return f"{deployment}-{revision}"
