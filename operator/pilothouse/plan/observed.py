@@ -1,0 +1,59 @@
+"""The frozen input of every decision: one ModelDeployment, what it refers to, its live children, and the time.
+
+`observe.gather` builds it, the rest of `plan` only reads it, so that a decision can be replayed from one value.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from pilothouse.api.modeldeployment import ModelDeployment
+from pilothouse.api.queueclass import QueueClass
+from pilothouse.api.rolloutpolicy import RolloutPolicy
+
+Object = dict[str, Any]
+"""A Kubernetes object as JSON."""
+
+
+class ObjectKey(NamedTuple):
+    """Names one object in the cluster; `namespace` is empty for cluster-scoped kinds."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+def key_of(obj: Object) -> ObjectKey:
+    """Key of a full object (one with `kind` and `metadata`)."""
+    meta = obj["metadata"]
+    return ObjectKey(obj["kind"], meta.get("namespace", ""), meta["name"])
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that one reconcile may know.
+
+    `queue_class` and `policy` are None where the name that the spec gives leads nowhere; `policy` is the built-in one
+    where the spec names none. `pods` is empty unless a Deployment of this ModelDeployment lacks ready replicas: pods are read on demand,
+    never watched. `served_kinds` holds the optional kinds that the API server serves (`HTTPRoute`, `Gateway`). `gateways` holds the Gateways that
+    the route's parentRefs name and that exist. `refusals` holds what the API server said when it refused a planned child in this very reconcile.
+    """
+
+    now: datetime
+    deployment: ModelDeployment
+    queue_class: QueueClass | None
+    policy: RolloutPolicy | None
+    children: Mapping[ObjectKey, Object] = field(default_factory=dict)
+    pods: tuple[Object, ...] = ()
+    gateways: Mapping[ObjectKey, Object] = field(default_factory=dict)
+    served_kinds: frozenset[str] = frozenset()
+    refusals: Mapping[ObjectKey, str] = field(default_factory=dict)
+
+    def children_of_kind(self, kind: str) -> list[Object]:
+        """Live children of one kind, by name."""
+        return [self.children[key] for key in sorted(self.children) if key.kind == kind]
+
+    def child(self, kind: str, name: str) -> Object | None:
+        """Return the live child of this kind and name, if there is one."""
+        return self.children.get(ObjectKey(kind, self.deployment.metadata.namespace, name))

@@ -1,0 +1,32 @@
+"""The output of every decision: what `act` carries out and nothing more."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from pilothouse.names import Reason
+from pilothouse.plan.observed import Object, ObjectKey
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A Kubernetes Event about the ModelDeployment."""
+
+    type: Literal["Normal", "Warning"]
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do for one ModelDeployment.
+
+    `objects` are full objects for server-side apply, in this order; `prunes` are live children to delete; `status` is the whole new status as JSON.
+    `requeue_after` says when to look again though nothing has happened.
+    """
+
+    objects: tuple[Object, ...]
+    prunes: tuple[ObjectKey, ...]
+    status: Object
+    events: tuple[Event, ...]
+    requeue_after: timedelta | None
