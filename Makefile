@@ -1,0 +1,87 @@
+# Every target does one thing and says it here; `make help` prints the texts. Nothing is installed outside of $(CACHE), but for
+# the Debian packages that a cluster of processes needs, which `make cluster` names before it installs them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pilothouse
+# Named after what is in it, so that two checkouts with different locks don't share one.
+VENV := $(CACHE)/venv-$(shell sha256sum requirements/dev.txt | cut -c1-12)
+
+export PATH := $(VENV)/bin:$(CACHE)/bin:$(PATH)
+export PYTHONPATH := operator:tests
+
+.PHONY: help
+help: ## Print this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+## Development
+
+.PHONY: venv
+venv: $(VENV)/complete ## Install the pinned development tools into the cache
+
+$(VENV)/complete:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Pilothouse needs Python 3.11 or newer; set PYTHON.")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/pip install --quiet --require-hashes --requirement requirements/dev.txt
+	touch $@
+
+.PHONY: generate
+generate: venv ## Write crds/ from the API's models
+	python -m pilothouse.api.crd crds
+
+.PHONY: lock
+lock: ## Write requirements/ from pyproject.toml: newest versions, with hashes
+	scripts/lock
+
+.PHONY: lint
+lint: venv
+	ruff check
+	ruff format --check
+	mypy
+	lint-imports
+
+.PHONY: check
+check: lint unit ## Lint, types, layers, unit and golden tests; no cluster, under a minute
+
+.PHONY: unit
+unit: venv ## Unit and golden tests
+	pytest tests/unit tests/golden
+
+## Tests on a real Kubernetes
+
+.PHONY: integration
+integration: venv ## Tests against a real API server, under the chart's RBAC
+	pytest tests/integration
+
+.PHONY: e2e
+e2e: venv ## Tests with pods, a gateway and traffic
+	pytest tests/e2e tests/chart
+
+.PHONY: test
+test: ## Everything that CI runs: builds, checks and all tests on a fresh cluster, which is then removed
+	scripts/test
+
+## The cluster
+
+.PHONY: build
+build: venv ## Build Kubernetes, CoreDNS, helm and Envoy Gateway into the cache, once
+	python -m harness build
+
+.PHONY: cluster
+cluster: venv ## Start a real Kubernetes with Envoy Gateway, or use the one of KUBECONFIG
+	python -m harness up
+
+.PHONY: cluster-down
+cluster-down: venv ## Remove the cluster without a trace
+	python -m harness down
+
+.PHONY: demo
+demo: venv ## Serve a model: cluster, operator, streamed completion, self-heal
+	scripts/demo
+
+.PHONY: demo-down
+demo-down: venv ## Remove all that `make demo` made
+	scripts/demo-down

@@ -1,0 +1,17 @@
+{{/* The release's objects are told apart by its name; a release named after the chart keeps the short one. */}}
+{{- define "pilothouse.name" -}}
+{{- if contains "pilothouse" .Release.Name }}{{ .Release.Name }}{{ else }}{{ .Release.Name }}-pilothouse{{ end }}
+{{- end }}
+
+{{- define "pilothouse.selector" -}}
+app.kubernetes.io/name: pilothouse
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "pilothouse.labels" -}}
+{{ include "pilothouse.selector" . }}
+app.kubernetes.io/component: operator
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
