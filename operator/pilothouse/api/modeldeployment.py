@@ -1,0 +1,439 @@
+"""ModelDeployment: one pinned model, served. The only kind that application teams must write."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pilothouse.api.common import (
+    ConditionedStatus,
+    LocalReference,
+    Resource,
+    SecretKeyReference,
+    Spec,
+    Status,
+)
+from pilothouse.api.rules import LIST_SET, list_map
+from pilothouse.api.values import (
+    Digest,
+    DnsLabel,
+    DnsName,
+    Image,
+    LicenseID,
+    OptionalDnsName,
+    Quantity,
+    Revision,
+    Source,
+    Timestamp,
+)
+
+
+class DType(StrEnum):
+    """The number format of the weights."""
+
+    AUTO = "auto"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    FLOAT32 = "float32"
+
+
+class Guard(StrEnum):
+    """Whether Pilothouse's middleware runs inside the engine."""
+
+    ENABLED = "Enabled"
+    DISABLED = "Disabled"
+
+
+class Capacity(StrEnum):
+    """Where the GPUs of a canary come from."""
+
+    AUTO = "Auto"
+    SURGE = "Surge"
+    IN_PLACE = "InPlace"
+
+
+class Checkpoint(Spec):
+    """The weights, pinned."""
+
+    source: Source
+    """Where the weights are: `hf://owner/name`, `pvc://claim/path` or `oci://registry/image` (no tag, no
+    digest)."""
+    revision: Revision
+    """What pins them: for hf the commit (40 hex digits), for pvc and oci a digest (`sha256:` and 64 hex
+    digits)."""
+    secret_ref: LocalReference | None = None
+    """A Secret in this namespace whose key HF_TOKEN opens a gated Hugging Face repository."""
+
+
+class Tokenizer(Spec):
+    """The tokenizer, pinned apart from the weights: its commits change answers too."""
+
+    source: Source | None = None
+    """Where the tokenizer is, written as the checkpoint's source. Defaults to the checkpoint's source."""
+    revision: Revision
+    """What pins it, in the form that its source asks for. Never defaults: a tokenizer is never taken
+    unpinned."""
+    fingerprint: Digest | None = None
+    """The digest of the token ids of the built-in probe texts; a tokenizer that yields others is refused."""
+
+
+class License(Spec):
+    """The license under which the model is served."""
+
+    id: LicenseID
+    """The SPDX id (`Apache-2.0`) or a `LicenseRef-...` where there is none; LicensePolicies decide by it."""
+    text_digest: Digest | None = None
+    """The sha256 digest of the license file that ships with the checkpoint; another text is refused."""
+
+
+class Model(Spec):
+    """Which model is served, pinned to the last byte."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$", max_length=128)] | None = None
+    """What clients put in the "model" field of a request. Defaults to metadata.name. Example:
+    qwen2.5-coder-7b."""
+    checkpoint: Checkpoint
+    """The weights, pinned."""
+    tokenizer: Tokenizer
+    """The tokenizer, pinned; its revision is required even where it lies beside the weights."""
+    license: License
+    """The license under which the model is served."""
+
+
+class EnvValueSource(Spec):
+    """Where the value of an environment variable is read from."""
+
+    secret_key_ref: SecretKeyReference
+    """A key of a Secret in this namespace."""
+
+
+class EnvVar(Spec):
+    """An environment variable of the engine: a value, or a Secret's key."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)]
+    """The variable's name. Example: VLLM_LOGGING_LEVEL."""
+    value: Annotated[str, Field(max_length=4096)] | None = None
+    """The value as text. Not for secrets: everyone who reads this object sees it."""
+    value_from: EnvValueSource | None = None
+    """Where the value is read from, in place of `value`."""
+
+
+class Engine(Spec):
+    """The vLLM that serves the model."""
+
+    image: Image
+    """The engine's image. Its tag tells the vLLM version: `vllm/vllm-openai:v0.32.0`."""
+    version: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", max_length=32)] | None = None
+    """The vLLM version inside the image, where the tag does not tell it. Example: 0.32.0."""
+    tensor_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
+    """How many GPUs of a pod share the model's layers; at most `resources.gpu.count`."""
+    dtype: DType = DType.AUTO
+    """The number format of the weights; auto takes the checkpoint's own."""
+    trust_remote_code: bool = False
+    """Run the Python code that ships with the checkpoint, at the checkpoint's revision. Off unless you read
+    that code."""
+    extra_args: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^--[a-zA-Z]", max_length=2048)], ...], Field(max_length=64)
+    ] = ()
+    """More vLLM flags, each item one flag with its value: `--max-num-batched-tokens=8192`. Flags that
+    Pilothouse sets are refused."""
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
+    """More environment variables of the engine. HF_TOKEN comes from `model.checkpoint.secretRef` instead."""
+    guard: Guard = Guard.ENABLED
+    """Whether Pilothouse's middleware holds the lane's limits inside the engine: Enabled or Disabled."""
+
+
+class Gpu(Spec):
+    """The accelerators of one engine pod."""
+
+    resource_name: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$",
+            max_length=317,
+        ),
+    ] = "nvidia.com/gpu"
+    """The extended resource that the device plug-in offers. Example: nvidia.com/gpu, amd.com/gpu."""
+    count: Annotated[int, Field(ge=0, le=64)] = 1
+    """How many of them a pod gets; 0 for an engine that runs on the CPU."""
+
+
+class Resources(Spec):
+    """What one engine pod gets; requests and limits alike."""
+
+    gpu: Gpu = Gpu()
+    """The accelerators of one pod."""
+    cpu: Quantity = "4"
+    """CPU cores of one pod. Example: 4, 500m."""
+    memory: Quantity = "32Gi"
+    """Memory of one pod, shared memory included; while loading, vLLM needs about the size of one weight file.
+    Example: 32Gi."""
+
+
+class Storage(Spec):
+    """Where downloaded artifacts are kept."""
+
+    cache_claim_name: DnsName | None = None
+    """A PersistentVolumeClaim in this namespace, shared by all pods as their cache. Without it each pod
+    downloads into its own emptyDir."""
+
+
+class Toleration(Spec):
+    """A taint that engine pods may be placed beside; as in a PodSpec."""
+
+    key: Annotated[str, Field(max_length=316)] | None = None
+    """The taint's key; empty with operator Exists matches every taint."""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    """How `value` is compared: Equal, or Exists for any value."""
+    value: Annotated[str, Field(max_length=63)] | None = None
+    """The taint's value, with operator Equal."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """The taint's effect; empty matches all."""
+    toleration_seconds: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None = None
+    """For effect NoExecute: for how many seconds a pod stays; empty means for ever."""
+
+
+class Placement(Spec):
+    """Where engine pods may run, and with what rank."""
+
+    node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] = Field(
+        default_factory=dict
+    )
+    """Labels that a node must have. Example: nvidia.com/gpu.product: NVIDIA-H100-80GB-HBM3."""
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] = ()
+    """Taints that the pods tolerate."""
+    priority_class_name: OptionalDnsName = ""
+    """The PriorityClass of the pods; empty for the cluster's default."""
+    image_pull_secrets: Annotated[
+        tuple[LocalReference, ...], Field(max_length=16, json_schema_extra=list_map("name"))
+    ] = ()
+    """Secrets in this namespace that open the engine image's registry."""
+
+
+class ParentRef(Spec):
+    """A Gateway that carries the route."""
+
+    name: DnsName
+    """The Gateway's name."""
+    namespace: DnsLabel | None = None
+    """The Gateway's namespace. Defaults to the ModelDeployment's own."""
+
+
+class Route(Spec):
+    """How callers outside reach the model: one HTTPRoute for the generation paths only."""
+
+    parent_refs: Annotated[tuple[ParentRef, ...], Field(min_length=1, max_length=8)]
+    """The Gateways that carry the route."""
+    hostnames: Annotated[
+        tuple[
+            Annotated[
+                str,
+                Field(
+                    pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+                    min_length=1,
+                    max_length=253,
+                ),
+            ],
+            ...,
+        ],
+        Field(max_length=16, json_schema_extra=LIST_SET),
+    ] = ()
+    """The host names that the route answers; empty for all of the Gateway's. Example: models.example.com."""
+    path_prefix: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$", max_length=256)]
+    """The path before /v1, removed before the engine sees it. Example: /team-ide/qwen-coder serves /team-
+    ide/qwen-coder/v1/completions."""
+    allow_tenants: Annotated[tuple[DnsName, ...], Field(max_length=64, json_schema_extra=LIST_SET)] = ()
+    """The TenantQuotas whose callers may use this route; empty for the tenant that owns the namespace."""
+
+
+class Rollout(Spec):
+    """How a new revision replaces the old one."""
+
+    policy_name: DnsName | None = None
+    """The RolloutPolicy to follow. Without it the built-in one is used."""
+    capacity: Capacity = Capacity.AUTO
+    """Where a canary's GPUs come from: Surge adds pods, InPlace takes stable's, Auto picks by need."""
+    paused: bool = False
+    """Hold the rollout where it is; a failing canary is still rolled back."""
+
+
+class ModelDeploymentSpec(Spec):
+    """The model to serve, and how."""
+
+    model: Model
+    """Which model is served, pinned to the last byte."""
+    queue_class_name: DnsLabel
+    """The QueueClass (lane) whose limits and objectives this model serves under. Example: completion."""
+    engine: Engine
+    """The vLLM that serves the model."""
+    resources: Resources = Resources()
+    """What one engine pod gets; requests and limits alike."""
+    storage: Storage = Storage()
+    """Where downloaded artifacts are kept."""
+    placement: Placement = Placement()
+    """Where engine pods may run, and with what rank."""
+    replicas: Annotated[int, Field(ge=0, le=1000, json_schema_extra={"format": "int32"})] = 1
+    """How many engine pods serve; 0 stops them all. `kubectl scale`, HPA and KEDA write it."""
+    route: Route | None = None
+    """How callers outside reach the model. Without it only the Service serves, and a rollout switches at
+    once."""
+    rollout: Rollout = Rollout()
+    """How a new revision replaces the old one."""
+
+
+class Weight(Status):
+    """A share of the traffic, in percent."""
+
+    desired: int
+    """The share that the route asks for, in percent."""
+    observed: float | None = None
+    """The share that the engines counted, in percent."""
+
+
+class RevisionStatus(Status):
+    """One revision that runs."""
+
+    revision: str
+    """The revision's hash (10 hex digits); it ends the names of the revision's objects."""
+    checkpoint_revision: str = ""
+    """The pinned revision of the weights."""
+    tokenizer_revision: str = ""
+    """The pinned revision of the tokenizer."""
+    license_id: Annotated[str, Field(alias="licenseID")] = ""
+    """The license under which it is served."""
+    ready_replicas: int = 0
+    """How many of its pods are ready."""
+
+
+class CanaryStatus(RevisionStatus):
+    """The revision that is being tried."""
+
+    weight: Weight | None = None
+    """Its share of the traffic, in percent."""
+
+
+class CheckStatus(Status):
+    """One check of the canary against stable, as last measured."""
+
+    name: str
+    """The check's name."""
+    verdict: str
+    """Pass, Fail, Inconclusive (too few requests) or Error (no measurement)."""
+    canary: float | None = None
+    """The canary's share of bad events, 0 to 1."""
+    stable: float | None = None
+    """Stable's share of bad events in the same windows, 0 to 1."""
+    threshold: float | None = None
+    """The share at which the check fails, 0 to 1."""
+    samples: int = 0
+    """How many of the canary's requests were counted."""
+    evidence: float | None = None
+    """How much speaks for a failure; the test decides when it crosses its bound."""
+    message: str = ""
+    """What was found, in a sentence."""
+
+
+class RolloutStatus(Status):
+    """Where a running rollout stands."""
+
+    state: str
+    """Preflight, Evaluating, Shifting, Holding, Paused, Baking or Draining."""
+    step: int = 0
+    """The current step, counted from 1."""
+    steps: int = 0
+    """How many steps the policy has."""
+    step_started_at: Timestamp | None = None
+    """When the current step began."""
+    checks: Annotated[tuple[CheckStatus, ...], Field(json_schema_extra=list_map("name"))] = ()
+    """The checks as last measured."""
+
+
+class RollbackStatus(Status):
+    """The last rollback, and what caused it."""
+
+    from_revision: str
+    """The revision that failed."""
+    to_revision: str
+    """The revision that took the traffic back."""
+    check: str = ""
+    """The check that failed; empty for a hard failure such as a crash loop."""
+    canary: float | None = None
+    """What the check measured of the canary."""
+    stable: float | None = None
+    """What the check measured of stable."""
+    threshold: float | None = None
+    """The bound that was crossed."""
+    samples: int = 0
+    """How many of the canary's requests were counted."""
+    reason: str
+    """Why, as one CamelCase word."""
+    started_at: Timestamp
+    """When the route was put back."""
+    finished_at: Timestamp | None = None
+    """When the failed revision's pods were gone."""
+
+
+class RejectedRevision(Status):
+    """A revision that failed and is not tried again until the spec changes or a person says retry."""
+
+    revision: str
+    """The revision's hash."""
+    reason: str
+    """Why, as one CamelCase word."""
+    time: Timestamp
+    """When it was rejected."""
+
+
+class ServedRevision(Status):
+    """A revision that served, and when."""
+
+    revision: str
+    """The revision's hash."""
+    checkpoint_revision: str = ""
+    """The pinned revision of the weights."""
+    tokenizer_revision: str = ""
+    """The pinned revision of the tokenizer."""
+    license_id: Annotated[str, Field(alias="licenseID")] = ""
+    """The license under which it was served."""
+    served_from: Timestamp
+    """When it became stable."""
+    served_until: Timestamp | None = None
+    """When another took its place; empty while it serves."""
+
+
+class ModelDeploymentStatus(ConditionedStatus):
+    """What Pilothouse observes of a ModelDeployment."""
+
+    phase: str = ""
+    """Pending, Starting, Ready, RollingOut, Paused, RollingBack or Degraded; the conditions say why."""
+    url: str = ""
+    """Where clients reach the model: the base URL for an OpenAI client."""
+    replicas: int = 0
+    """How many engine pods exist, all revisions together."""
+    ready_replicas: int = 0
+    """How many engine pods are ready, all revisions together."""
+    selector: str = ""
+    """The label selector of the engine pods, for `kubectl scale` and autoscalers."""
+    stable: RevisionStatus | None = None
+    """The revision that serves."""
+    canary: CanaryStatus | None = None
+    """The revision that is being tried, if any."""
+    rollout: RolloutStatus | None = None
+    """Where the running rollout stands, if any."""
+    last_rollback: RollbackStatus | None = None
+    """The last rollback, and what caused it."""
+    rejected_revisions: Annotated[
+        tuple[RejectedRevision, ...], Field(max_length=32, json_schema_extra=list_map("revision"))
+    ] = ()
+    """Revisions that failed and are not tried again until the spec changes or a person says retry."""
+    history: Annotated[tuple[ServedRevision, ...], Field(max_length=10)] = ()
+    """The last ten revisions that served, newest first."""
+
+
+class ModelDeployment(Resource):
+    """One pinned model, served on vLLM: checkpoint, tokenizer, license, queue class, route and rollout."""
+
+    spec: ModelDeploymentSpec
+    """The model to serve, and how."""
+    status: ModelDeploymentStatus = ModelDeploymentStatus()
+    """What Pilothouse observes; written by it alone."""
