@@ -33,7 +33,7 @@ generate: venv ## Write crds/ from the API's models
 	python -m pilothouse.api.crd crds
 
 .PHONY: lock
-lock: ## Write requirements/ from pyproject.toml: newest versions, with hashes
+lock: ## Write requirements/ from pyproject.toml
 	scripts/lock
 
 .PHONY: lint

@@ -1,8 +1,3 @@
-{{/* The release's objects are told apart by its name; a release named after the chart keeps the short one. */}}
-{{- define "pilothouse.name" -}}
-{{- if contains "pilothouse" .Release.Name }}{{ .Release.Name }}{{ else }}{{ .Release.Name }}-pilothouse{{ end }}
-{{- end }}
-
 {{- define "pilothouse.selector" -}}
 app.kubernetes.io/name: pilothouse
 app.kubernetes.io/instance: {{ .Release.Name }}

@@ -1,0 +1,96 @@
+"""The chart as helm renders it: what it grants, and how the operator's pods run."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+CHART = str(Path(__file__).parents[2] / "charts/pilothouse")
+
+
+def _helm(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["helm", *args], capture_output=True, text=True, check=False)
+
+
+def _render() -> list[dict]:
+    return list(
+        yaml.safe_load_all(_helm("template", "pilothouse", CHART, "--namespace", "pilothouse-system").stdout)
+    )
+
+
+def _only(objects: list[dict], kind: str) -> dict:
+    [found] = [obj for obj in objects if obj["kind"] == kind]
+    return found
+
+
+def _container(objects: list[dict]) -> dict:
+    [container] = _only(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    return container
+
+
+def test_helm_lint_finds_nothing() -> None:
+    linted = _helm("lint", "--strict", CHART)
+
+    assert linted.returncode == 0, linted.stdout
+
+
+def test_nothing_is_granted_by_a_wildcard() -> None:
+    rules = _only(_render(), "ClusterRole")["rules"]
+
+    assert not [rule for rule in rules if "*" in rule["apiGroups"] + rule["resources"] + rule["verbs"]]
+
+
+def test_secrets_and_configmaps_are_out_of_reach() -> None:
+    rules = _only(_render(), "ClusterRole")["rules"]
+
+    assert not [rule for rule in rules if {"secrets", "configmaps"} & set(rule["resources"])]
+
+
+def test_specs_that_people_own_are_never_written() -> None:
+    rules = _only(_render(), "ClusterRole")["rules"]
+    verbs = {verb for rule in rules if "modeldeployments" in rule["resources"] for verb in rule["verbs"]}
+
+    assert verbs == {"get", "list", "watch"}
+
+
+def test_a_lease_is_granted_in_the_operators_own_namespace_only() -> None:
+    objects = _render()
+
+    assert "leases" not in str(_only(objects, "ClusterRole"))
+    assert _only(objects, "Role")["metadata"]["namespace"] == "pilothouse-system"
+
+
+def test_two_replicas_run_by_default() -> None:
+    assert _only(_render(), "Deployment")["spec"]["replicas"] == 2
+
+
+def test_the_operator_runs_without_any_privilege() -> None:
+    objects = _render()
+    pod = _only(objects, "Deployment")["spec"]["template"]["spec"]
+
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert _container(objects)["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_the_pods_are_those_that_service_and_disruption_budget_select() -> None:
+    objects = _render()
+    labels = _only(objects, "Deployment")["spec"]["template"]["metadata"]["labels"]
+
+    assert _only(objects, "Service")["spec"]["selector"].items() <= labels.items()
+    assert _only(objects, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"].items() <= labels.items()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("replica", "3"), ("logLevel", "loud"), ("image.pullPolicy", "Sometimes"), ("replicas", "-1")],
+)
+def test_a_value_that_means_nothing_is_refused_by_name(field: str, value: str) -> None:
+    rendered = _helm("template", "pilothouse", CHART, "--set", f"{field}={value}")
+
+    assert rendered.returncode != 0
+    assert field.rpartition(".")[2] in rendered.stderr
