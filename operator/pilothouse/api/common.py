@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from pilothouse.api.rules import list_map
-from pilothouse.api.values import DnsName, Timestamp
+from pilothouse.api.values import DnsName, Text, Timestamp
 
 Object = dict[str, Any]
 """A Kubernetes object as JSON has it."""
@@ -87,7 +87,14 @@ class SecretKeyReference(Spec):
 
     name: DnsName
     """The Secret's name."""
-    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", min_length=1, max_length=253)]
+    key: Annotated[
+        str,
+        Text(
+            pattern=r"^[-._a-zA-Z0-9]+$",
+            says="must be a Secret's key: letters, digits, hyphens, underscores and dots",
+            max_length=253,
+        ),
+    ]
     """The key inside the Secret."""
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pilothouse.api.common import ConditionedStatus, Resource, Spec
+from pilothouse.api.rules import Rule
 from pilothouse.api.values import Duration, Image, PositiveDuration, Quantity
 
 
@@ -28,7 +29,11 @@ class EvaluationSuiteSpec(Spec):
     """What the Job's pod gets; requests and limits alike."""
     deadline: PositiveDuration = Duration("20m")
     """How long the Job may take. Example: 20m."""
-    floors: Annotated[dict[str, Annotated[float, Field(ge=0, le=1)]], Field(min_length=1, max_length=64)]
+    floors: Annotated[
+        dict[str, Annotated[float, Field(ge=0, le=1)]],
+        Field(min_length=1, max_length=64),
+        Rule("self.all(k, k.matches(r'^[a-z0-9+#._-]{1,32}$'))", "must have names of languages as keys"),
+    ]
     """The least pass rate per language, 0 to 1. Example: {python: 0.60, go: 0.45}."""
     max_regression: Annotated[float, Field(ge=0, le=1)] = 0.03
     """By how much the pass rate may be below stable's on the same tasks, 0 to 1."""

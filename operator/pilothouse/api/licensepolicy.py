@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pilothouse.api.common import ConditionedStatus, Resource, Spec
-from pilothouse.api.rules import LIST_SET
+from pilothouse.api.rules import LIST_SET, Rule, ruled
 from pilothouse.api.values import LicenseID
 
 
@@ -28,6 +28,14 @@ class OnViolation(StrEnum):
 class LicenseRule(Spec):
     """One decision on some licenses."""
 
+    model_config = ruled(
+        Rule(
+            "self.decision == 'Allow' || has(self.reason)",
+            "reason must be set with decision Deny and RequireApproval",
+            field=".reason",
+        ),
+    )
+
     ids: Annotated[tuple[LicenseID, ...], Field(min_length=1, max_length=32, json_schema_extra=LIST_SET)]
     """The license ids that this rule decides on; an id is in at most one rule. Example: [Apache-2.0, MIT]."""
     decision: Decision
@@ -41,7 +49,14 @@ class LicensePolicySpec(Spec):
 
     default: Decision = Decision.DENY
     """The decision on every license that no rule names."""
-    rules: Annotated[tuple[LicenseRule, ...], Field(max_length=16)] = ()
+    rules: Annotated[
+        tuple[LicenseRule, ...],
+        Field(max_length=16),
+        Rule(
+            "self.all(r, r.ids.all(i, self.exists_one(o, i in o.ids)))",
+            "must have each id in at most one rule",
+        ),
+    ] = ()
     """The decisions; an id is in at most one rule."""
     on_violation: OnViolation = OnViolation.REPORT
     """What happens to what already runs under a license that is not allowed: Report, or Drain to stop it."""

@@ -1,7 +1,7 @@
 """ModelDeployment: one pinned model, served. The only kind that application teams must write."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -13,19 +13,26 @@ from pilothouse.api.common import (
     Spec,
     Status,
 )
-from pilothouse.api.rules import LIST_SET, list_map
+from pilothouse.api.rules import LIST_SET, Rule, list_map, ruled
 from pilothouse.api.values import (
     Digest,
     DnsLabel,
     DnsName,
+    Hostname,
     Image,
     LicenseID,
     OptionalDnsName,
+    QualifiedName,
     Quantity,
     Revision,
     Source,
+    Text,
     Timestamp,
+    pinned,
 )
+
+OWNED_VARIABLES: Final = ("HF_HUB_OFFLINE", "HF_TOKEN", "HOME")
+"""Environment variables of the engine that only Pilothouse sets, besides all that begin with PILOTHOUSE_."""
 
 
 class DType(StrEnum):
@@ -54,6 +61,19 @@ class Capacity(StrEnum):
 
 class Checkpoint(Spec):
     """The weights, pinned."""
+
+    model_config = ruled(
+        Rule(
+            pinned(source="self.source", revision="self.revision"),
+            "checkpoint.revision must be a commit (40 hex digits) for hf://, a sha256: digest for pvc:// and oci://",
+            field=".revision",
+        ),
+        Rule(
+            "!has(self.secretRef) || self.source.startsWith('hf://')",
+            "checkpoint.secretRef is for hf:// sources only",
+            field=".secretRef",
+        ),
+    )
 
     source: Source
     """Where the weights are: `hf://owner/name`, `pvc://claim/path` or `oci://registry/image` (no tag, no
@@ -89,7 +109,28 @@ class License(Spec):
 class Model(Spec):
     """Which model is served, pinned to the last byte."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$", max_length=128)] | None = None
+    model_config = ruled(
+        Rule(
+            pinned(
+                source="(has(self.tokenizer.source) ? self.tokenizer.source : self.checkpoint.source)",
+                revision="self.tokenizer.revision",
+            ),
+            "tokenizer.revision must be a commit (40 hex digits) for hf://, a sha256: digest for pvc:// and oci://",
+            field=".tokenizer.revision",
+        ),
+    )
+
+    name: (
+        Annotated[
+            str,
+            Text(
+                pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$",
+                says="must be a model name of letters, digits and . _ : / @ - without spaces",
+                max_length=128,
+            ),
+        ]
+        | None
+    ) = None
     """What clients put in the "model" field of a request. Defaults to metadata.name. Example:
     qwen2.5-coder-7b."""
     checkpoint: Checkpoint
@@ -110,7 +151,26 @@ class EnvValueSource(Spec):
 class EnvVar(Spec):
     """An environment variable of the engine: a value, or a Secret's key."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)]
+    model_config = ruled(
+        Rule(
+            "has(self.value) != has(self.valueFrom)",
+            "exactly one of value and valueFrom must be set",
+            field=".value",
+        ),
+    )
+
+    name: Annotated[
+        str,
+        Text(
+            pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+            says="must be a variable's name: letters, digits and underscores",
+            max_length=253,
+        ),
+        Rule(
+            f"!(self in {list(OWNED_VARIABLES)}) && !self.startsWith('PILOTHOUSE_')",
+            "is set by Pilothouse; a Hugging Face token belongs in spec.model.checkpoint.secretRef",
+        ),
+    ]
     """The variable's name. Example: VLLM_LOGGING_LEVEL."""
     value: Annotated[str, Field(max_length=4096)] | None = None
     """The value as text. Not for secrets: everyone who reads this object sees it."""
@@ -123,7 +183,17 @@ class Engine(Spec):
 
     image: Image
     """The engine's image. Its tag tells the vLLM version: `vllm/vllm-openai:v0.32.0`."""
-    version: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", max_length=32)] | None = None
+    version: (
+        Annotated[
+            str,
+            Text(
+                pattern=r"^[0-9]+[.][0-9]+[.][0-9]+$",
+                says="must be a vLLM version such as 0.32.0",
+                max_length=32,
+            ),
+        ]
+        | None
+    ) = None
     """The vLLM version inside the image, where the tag does not tell it. Example: 0.32.0."""
     tensor_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
     """How many GPUs of a pod share the model's layers; at most `resources.gpu.count`."""
@@ -133,7 +203,18 @@ class Engine(Spec):
     """Run the Python code that ships with the checkpoint, at the checkpoint's revision. Off unless you read
     that code."""
     extra_args: Annotated[
-        tuple[Annotated[str, Field(pattern=r"^--[a-zA-Z]", max_length=2048)], ...], Field(max_length=64)
+        tuple[
+            Annotated[
+                str,
+                Text(
+                    pattern=r"^--[a-z0-9][a-z0-9._-]*(=[^\x00-\x1f]*)?$",
+                    says="must be one flag with its value, --flag or --flag=value",
+                    max_length=2048,
+                ),
+            ],
+            ...,
+        ],
+        Field(max_length=64),
     ] = ()
     """More vLLM flags, each item one flag with its value: `--max-num-batched-tokens=8192`. Flags that
     Pilothouse sets are refused."""
@@ -146,13 +227,7 @@ class Engine(Spec):
 class Gpu(Spec):
     """The accelerators of one engine pod."""
 
-    resource_name: Annotated[
-        str,
-        Field(
-            pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$",
-            max_length=317,
-        ),
-    ] = "nvidia.com/gpu"
+    resource_name: QualifiedName = "nvidia.com/gpu"
     """The extended resource that the device plug-in offers. Example: nvidia.com/gpu, amd.com/gpu."""
     count: Annotated[int, Field(ge=0, le=64)] = 1
     """How many of them a pod gets; 0 for an engine that runs on the CPU."""
@@ -181,6 +256,16 @@ class Storage(Spec):
 class Toleration(Spec):
     """A taint that engine pods may be placed beside; as in a PodSpec."""
 
+    model_config = ruled(
+        Rule("has(self.key) || self.operator == 'Exists'", "key may be left out with operator Exists only"),
+        Rule("!has(self.value) || self.operator == 'Equal'", "value goes with operator Equal only", ".value"),
+        Rule(
+            "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            "tolerationSeconds goes with effect NoExecute only",
+            field=".tolerationSeconds",
+        ),
+    )
+
     key: Annotated[str, Field(max_length=316)] | None = None
     """The taint's key; empty with operator Exists matches every taint."""
     operator: Literal["Exists", "Equal"] = "Equal"
@@ -196,9 +281,14 @@ class Toleration(Spec):
 class Placement(Spec):
     """Where engine pods may run, and with what rank."""
 
-    node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] = Field(
-        default_factory=dict
-    )
+    node_selector: Annotated[
+        dict[str, Annotated[str, Field(max_length=63)]],
+        Field(max_length=32),
+        Rule(
+            "self.all(k, k.size() <= 317 && k.matches(r'^[A-Za-z0-9./_-]+$'))",
+            "must have label names as keys",
+        ),
+    ] = Field(default_factory=dict)
     """Labels that a node must have. Example: nvidia.com/gpu.product: NVIDIA-H100-80GB-HBM3."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] = ()
     """Taints that the pods tolerate."""
@@ -224,22 +314,17 @@ class Route(Spec):
 
     parent_refs: Annotated[tuple[ParentRef, ...], Field(min_length=1, max_length=8)]
     """The Gateways that carry the route."""
-    hostnames: Annotated[
-        tuple[
-            Annotated[
-                str,
-                Field(
-                    pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
-                    min_length=1,
-                    max_length=253,
-                ),
-            ],
-            ...,
-        ],
-        Field(max_length=16, json_schema_extra=LIST_SET),
-    ] = ()
+    hostnames: Annotated[tuple[Hostname, ...], Field(max_length=16, json_schema_extra=LIST_SET)] = ()
     """The host names that the route answers; empty for all of the Gateway's. Example: models.example.com."""
-    path_prefix: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$", max_length=256)]
+    path_prefix: Annotated[
+        str,
+        Text(
+            pattern=r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$",
+            says="must begin with / and have neither a trailing slash nor //, .., % or spaces",
+            max_length=256,
+        ),
+        Rule("!self.endsWith('/v1')", "must not end with /v1: the API below it is /v1 already"),
+    ]
     """The path before /v1, removed before the engine sees it. Example: /team-ide/qwen-coder serves /team-
     ide/qwen-coder/v1/completions."""
     allow_tenants: Annotated[tuple[DnsName, ...], Field(max_length=64, json_schema_extra=LIST_SET)] = ()
@@ -259,6 +344,14 @@ class Rollout(Spec):
 
 class ModelDeploymentSpec(Spec):
     """The model to serve, and how."""
+
+    model_config = ruled(
+        Rule(
+            "self.resources.gpu.count == 0 || self.engine.tensorParallelSize <= self.resources.gpu.count",
+            "engine.tensorParallelSize must be at most resources.gpu.count",
+            field=".engine.tensorParallelSize",
+        ),
+    )
 
     model: Model
     """Which model is served, pinned to the last byte."""
@@ -432,6 +525,14 @@ class ModelDeploymentStatus(ConditionedStatus):
 
 class ModelDeployment(Resource):
     """One pinned model, served on vLLM: checkpoint, tokenizer, license, queue class, route and rollout."""
+
+    model_config = ruled(
+        Rule(
+            "self.metadata.name.size() <= 52 && self.metadata.name.matches(r'^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+            "metadata.name must be at most 52 lower-case letters, digits and hyphens, the first a letter: "
+            "Services are named <name>-<10 hex digits>",
+        ),
+    )
 
     spec: ModelDeploymentSpec
     """The model to serve, and how."""

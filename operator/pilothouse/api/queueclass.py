@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pilothouse.api.common import ConditionedStatus, Resource, Spec
+from pilothouse.api.rules import Rule, ruled
 from pilothouse.api.values import Duration, PositiveDuration
 
 
@@ -60,6 +61,14 @@ class Requests(Spec):
 class Concurrency(Spec):
     """How many requests one engine pod works on."""
 
+    model_config = ruled(
+        Rule(
+            "(self.onFull == 'Wait') == (duration(self.maxWait) > duration('0s'))",
+            "maxWait must be longer than 0s with onFull Wait, and 0s with onFull Reject",
+            field=".maxWait",
+        ),
+    )
+
     per_replica: Annotated[int, Field(ge=1, le=8192)] = 64
     """How many requests one engine pod generates for at the same time: vLLM's --max-num-seqs."""
     queued_per_replica: Annotated[int, Field(ge=0, le=65536)] = 32
@@ -72,6 +81,14 @@ class Concurrency(Spec):
 
 class Objective(Spec):
     """What share of requests must be how fast; the default check of every rollout in this lane."""
+
+    model_config = ruled(
+        Rule(
+            "has(self.threshold) == (self.metric != 'Success')",
+            "threshold must stand beside a latency metric, and not beside Success",
+            field=".threshold",
+        ),
+    )
 
     metric: ObjectiveMetric
     """What is measured: TimeToFirstToken, InterTokenLatency, EndToEndLatency, QueueTime or Success."""
@@ -101,6 +118,13 @@ class QueueClassSpec(Spec):
 
 class QueueClass(Resource):
     """A lane: the limits and objectives that models of one use (completion, synthesis) share."""
+
+    model_config = ruled(
+        Rule(
+            "self.metadata.name.size() <= 63 && !self.metadata.name.contains('.')",
+            "metadata.name must have at most 63 characters and no dots: pods carry it as a label",
+        ),
+    )
 
     spec: QueueClassSpec
     """What a lane may ask for."""

@@ -6,8 +6,8 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from pilothouse.api.common import ConditionedStatus, LocalReference, Resource, Spec
-from pilothouse.api.rules import list_map
-from pilothouse.api.values import DnsName, Duration, PositiveDuration
+from pilothouse.api.rules import Rule, list_map, ruled
+from pilothouse.api.values import DnsName, Duration, PositiveDuration, Url
 
 
 class SampleSource(StrEnum):
@@ -50,6 +50,18 @@ class Evaluate(Spec):
 class Step(Spec):
     """One step of a rollout: exactly one of preflight, evaluate, weight and pause."""
 
+    model_config = ruled(
+        Rule(
+            "[has(self.preflight), has(self.evaluate), has(self.weight), has(self.pause)].exists_one(x, x)",
+            "exactly one of preflight, evaluate, weight and pause must be set",
+        ),
+        Rule(
+            "has(self.hold) == has(self.weight)",
+            "hold must stand beside weight, and only there",
+            field=".hold",
+        ),
+    )
+
     preflight: Preflight | None = None
     """Test the canary's own pods before any user's request. Only as the first step: `preflight: {}`."""
     evaluate: Evaluate | None = None
@@ -65,7 +77,7 @@ class Step(Spec):
 class Prometheus(Spec):
     """The Prometheus to ask."""
 
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+[^\s?#@]*$", max_length=512)]
+    url: Url
     """The base URL, without credentials. Example: http://prometheus.monitoring:9090."""
     secret_ref: LocalReference | None = None
     """A Secret in Pilothouse's namespace whose key `token` is sent as bearer token."""
@@ -82,6 +94,14 @@ class Queries(Spec):
 
 class Check(Spec):
     """A check beyond the lane's objectives: a share of bad events, canary against stable."""
+
+    model_config = ruled(
+        Rule(
+            "has(self.metric) != has(self.prometheus)",
+            "exactly one of metric and prometheus must be set",
+            field=".metric",
+        ),
+    )
 
     name: DnsName
     """The check's name, as status and Events show it."""
@@ -106,6 +126,24 @@ class Patience(Spec):
 class Analysis(Spec):
     """How the canary is measured against stable."""
 
+    model_config = ruled(
+        Rule(
+            "has(self.prometheus) || self.source != 'Prometheus'",
+            "prometheus must be set with source Prometheus",
+            field=".prometheus",
+        ),
+        Rule(
+            "has(self.prometheus) || !has(self.checks) || !self.checks.exists(c, has(c.prometheus))",
+            "prometheus must be set where a check has queries of its own",
+            field=".prometheus",
+        ),
+        Rule(
+            "duration(self.interval) >= duration('1s') && duration(self.interval) <= duration('5m')",
+            "interval must be between 1s and 5m",
+            field=".interval",
+        ),
+    )
+
     source: SampleSource = SampleSource.SCRAPE
     """Where measurements come from: Scrape reads the pods' own /metrics, Prometheus asks `prometheus`."""
     prometheus: Prometheus | None = None
@@ -126,14 +164,30 @@ class Analysis(Spec):
     """What happens when measurements can't be had."""
 
 
+_WEIGHTS: Final = "self.filter(s, has(s.weight)).map(s, s.weight)"
+
+
 class RolloutPolicySpec(Spec):
     """How a new revision gets traffic."""
 
-    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=32)]
+    steps: Annotated[
+        tuple[Step, ...],
+        Field(min_length=1, max_length=32),
+        Rule(
+            "self.filter(s, has(s.preflight)).size() == (has(self[0].preflight) ? 1 : 0)",
+            "must have preflight at most once, and as the first step",
+        ),
+        Rule(
+            f"{_WEIGHTS}.isSorted() && {_WEIGHTS}.all(w, {_WEIGHTS}.exists_one(v, v == w))",
+            "must have weights that rise from step to step",
+        ),
+    ]
     """The steps, in order; after the last one the canary gets all traffic."""
     analysis: Analysis = Analysis()
     """How the canary is measured against stable."""
-    bake: Duration = Duration("10m")
+    bake: Annotated[Duration, Rule("duration(self) <= duration('24h')", "must be at most 24h")] = Duration(
+        "10m"
+    )
     """How long the old pods stay after the canary got all traffic, so that a rollback is immediate."""
     startup_deadline: PositiveDuration = Duration("30m")
     """How long pods of a new revision may take to be ready, download and load included."""

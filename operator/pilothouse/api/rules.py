@@ -18,7 +18,7 @@ VALIDATIONS: Final = "x-kubernetes-validations"
 
 @dataclass(frozen=True)
 class Rule:
-    """One CEL rule: as an annotation of a field, or passed to `ruled` for a whole model.
+    """One CEL rule: an annotation of a field, or passed to `ruled` for a whole model.
 
     `field` is the JSON path, below the ruled object, that the API server names in its answer (`.license.id`).
     """
@@ -26,6 +26,10 @@ class Rule:
     rule: str
     message: str
     field: str | None = None
+
+    def added_to(self, schema: JsonSchemaValue) -> JsonSchemaValue:
+        """Give `schema` with this rule after those that it has."""
+        return {**schema, VALIDATIONS: [*schema.get(VALIDATIONS, []), self.as_json()]}
 
     def as_json(self) -> JsonDict:
         """Give the rule as the CRD has it."""
@@ -35,8 +39,7 @@ class Rule:
     def __get_pydantic_json_schema__(
         self, core: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        schema = handler(core)
-        return {**schema, VALIDATIONS: [*schema.get(VALIDATIONS, []), self.as_json()]}
+        return self.added_to(handler(core))
 
 
 def ruled(*rules: Rule) -> ConfigDict:

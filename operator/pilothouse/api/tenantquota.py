@@ -1,24 +1,46 @@
 """TenantQuota: what a tenant may use: GPUs of its namespaces, and requests and tokens of its callers."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from pilothouse.api.common import ConditionedStatus, Resource, Spec, Status
-from pilothouse.api.rules import LIST_SET, list_map
-from pilothouse.api.values import DnsLabel, DnsName, OptionalDnsName
+from pilothouse.api.rules import LIST_SET, Rule, list_map, ruled
+from pilothouse.api.values import DnsLabel, DnsName, OptionalDnsName, Text, Url
 
 Gpus = Annotated[int, Field(ge=0, le=100_000)]
 Limit = Annotated[int, Field(ge=1, le=1_000_000_000_000, json_schema_extra={"format": "int64"})]
-Claim = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:/-]+$", max_length=128)]
+Claim = Annotated[
+    str,
+    Text(
+        pattern=r"^[A-Za-z0-9_.:/-]+$",
+        says="must be a claim's name: letters, digits and _ . : / -",
+        max_length=128,
+    ),
+]
+
+_LANES_ARE_NAMES: Final = Rule(
+    "self.all(k, k.matches(r'^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'))",
+    "must have names of QueueClasses as keys",
+)
 
 
 class GpuQuota(Spec):
     """How many GPUs the tenant's namespaces may hold together, canary surge counted."""
 
+    model_config = ruled(
+        Rule(
+            "!has(self.perQueueClass) || self.perQueueClass.all(k, self.perQueueClass[k] <= self.total)",
+            "perQueueClass must be at most total for each lane",
+            field=".perQueueClass",
+        ),
+    )
+
     total: Gpus
     """The most GPUs at any moment."""
-    per_queue_class: Annotated[dict[str, Gpus], Field(max_length=32)] = Field(default_factory=dict)
+    per_queue_class: Annotated[dict[str, Gpus], Field(max_length=32), _LANES_ARE_NAMES] = Field(
+        default_factory=dict
+    )
     """The most GPUs of one lane, by QueueClass name; each at most `total`. Example: {completion: 8}."""
 
 
@@ -34,14 +56,16 @@ class ApiKeys(Spec):
 class Jwt(Spec):
     """Callers who show a JSON Web Token."""
 
-    issuer: Annotated[str, Field(pattern=r"^https?://\S+$", max_length=512)]
+    issuer: Url
     """The `iss` that a token must have. Example: https://login.example.com."""
     audiences: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=256)], ...],
         Field(min_length=1, max_length=16, json_schema_extra=LIST_SET),
     ]
     """The `aud` values of which a token must have one."""
-    jwks_uri: Annotated[str, Field(alias="jwksURI", pattern=r"^https://\S+$", max_length=512)]
+    jwks_uri: Annotated[
+        Url, Field(alias="jwksURI"), Rule("self.startsWith('https://')", "must be an https URL")
+    ]
     """Where the issuer's public keys are. Example: https://login.example.com/.well-known/jwks.json."""
     tenant_claim: Claim = "tenant"
     """The claim that names the tenant."""
@@ -51,6 +75,10 @@ class Jwt(Spec):
 
 class Auth(Spec):
     """How callers prove who they are: exactly one of apiKeys and jwt."""
+
+    model_config = ruled(
+        Rule("has(self.apiKeys) != has(self.jwt)", "exactly one of apiKeys and jwt must be set"),
+    )
 
     api_keys: ApiKeys | None = None
     """Callers show an API key from one of the tenant's Secrets."""
@@ -80,7 +108,9 @@ class Callers(Spec):
     """What all callers of the tenant may ask for together."""
     per_user: Limits = Limits()
     """What each user may ask for."""
-    per_queue_class: Annotated[dict[str, Limits], Field(max_length=32)] = Field(default_factory=dict)
+    per_queue_class: Annotated[dict[str, Limits], Field(max_length=32), _LANES_ARE_NAMES] = Field(
+        default_factory=dict
+    )
     """What all callers of the tenant may ask of one lane, by QueueClass name. Example: {synthesis:
     {concurrentRequests: 20}}."""
 
