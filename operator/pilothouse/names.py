@@ -1,6 +1,6 @@
 """Every name that other people's manifests, dashboards and tests depend on.
 
-Labels, annotations, headers, condition types, reasons, and the functions that name child objects. A literal of these
+Labels, annotations, condition types, reasons, and the functions that name child objects. A literal of these
 anywhere else is a defect: two spellings of one label lose a pod.
 """
 
@@ -27,9 +27,6 @@ ENGINE_CONTAINER: Final = "engine"
 ENGINE_PORT: Final = 8000
 ENGINE_PORT_NAME: Final = "http"
 HF_TOKEN_KEY: Final = "HF_TOKEN"  # noqa: S105 -- the key inside the user's Secret, not a secret
-
-GENERATION_PATHS: Final = ("/v1/completions", "/v1/chat/completions", "/v1/models")
-"""The only engine paths that a route opens: vLLM leaves /invocations, /tokenize and /metrics unguarded."""
 
 
 class ConditionType(StrEnum):
@@ -80,11 +77,9 @@ class Reason(StrEnum):
     STARTING = "Starting"
     """Engine pods are being created or are loading the model."""
     SCALING = "Scaling"
-    """The number of engine pods is being changed."""
+    """Some engine pods are ready, others are on their way."""
     ROLLING_OUT = "RollingOut"
     """A new revision is starting while the stable one serves."""
-    DRAINING = "Draining"
-    """The former revision finishes its requests."""
     ROUTE_PENDING = "RoutePending"
     """The gateway has not answered for the current route yet."""
 
@@ -107,6 +102,8 @@ class Reason(StrEnum):
     """The cluster has no Gateway API, so there is no route."""
     GATEWAY_NOT_FOUND = "GatewayNotFound"
     """A `parentRef` names no Gateway."""
+    GATEWAY_NOT_PROGRAMMED = "GatewayNotProgrammed"
+    """A `parentRef` names a Gateway that has no data plane yet."""
     ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
     """The gateway refused the route; the message is its own."""
 
@@ -133,8 +130,6 @@ class Reason(StrEnum):
     # The operator itself.
     APPLY_REFUSED = "ApplyRefused"
     """The API server refused a child object; the message is its own."""
-    STALE = "Stale"
-    """The condition speaks of an older generation."""
 
 
 def child_name(deployment: str, revision: str) -> str:

@@ -1,6 +1,7 @@
-"""The frozen input of every decision: one ModelDeployment, what it refers to, its live children, and the time.
+"""The frozen input of every decision: one ModelDeployment, its references, its children and the time.
 
-`observe.gather` builds it, the rest of `plan` only reads it, so that a decision can be replayed from one value.
+`observe.gather` builds it, the rest of `plan` only reads it, so that a decision can be replayed from one
+value.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pilothouse.api.modeldeployment import ModelDeployment
 from pilothouse.api.queueclass import QueueClass
-from pilothouse.api.rolloutpolicy import RolloutPolicy
+from pilothouse.api.rolloutpolicy import RolloutPolicySpec
 
 Object = dict[str, Any]
 """A Kubernetes object as JSON."""
@@ -34,16 +35,18 @@ def key_of(obj: Object) -> ObjectKey:
 class Observed:
     """All that one reconcile may know.
 
-    `queue_class` and `policy` are None where the name that the spec gives leads nowhere; `policy` is the built-in one
-    where the spec names none. `pods` is empty unless a Deployment of this ModelDeployment lacks ready replicas: pods are read on demand,
-    never watched. `served_kinds` holds the optional kinds that the API server serves (`HTTPRoute`, `Gateway`). `gateways` holds the Gateways that
-    the route's parentRefs name and that exist. `refusals` holds what the API server said when it refused a planned child in this very reconcile.
+    `queue_class` and `policy` are None where the name that the spec gives leads nowhere; `policy` is the
+    built-in one where the spec names none. `pods` is empty unless a Deployment of this ModelDeployment lacks
+    ready replicas: pods are read on demand, never watched. `served_kinds` holds the optional kinds that the
+    API server serves (`HTTPRoute`, `Gateway`). `gateways` holds the Gateways that the route's parentRefs name
+    and that exist. `refusals` holds what the API server said when it refused a planned child in this very
+    reconcile.
     """
 
     now: datetime
     deployment: ModelDeployment
     queue_class: QueueClass | None
-    policy: RolloutPolicy | None
+    policy: RolloutPolicySpec | None
     children: Mapping[ObjectKey, Object] = field(default_factory=dict)
     pods: tuple[Object, ...] = ()
     gateways: Mapping[ObjectKey, Object] = field(default_factory=dict)

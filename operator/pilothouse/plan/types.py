@@ -21,8 +21,9 @@ class Event:
 class Plan:
     """What to do for one ModelDeployment.
 
-    `objects` are full objects for server-side apply, in this order; `prunes` are live children to delete; `status` is the whole new status as JSON.
-    `requeue_after` says when to look again though nothing has happened.
+    `objects` are full objects for server-side apply, in this order; `prunes` are live children to delete;
+    `status` is the whole new status as JSON. `requeue_after` says when to look again though nothing has
+    happened.
     """
 
     objects: tuple[Object, ...]

@@ -1,0 +1,147 @@
+"""The pod of one revision, rendered once: vLLM as it needs to run, without root, without a cluster token.
+
+The result is frozen in the ControllerRevision; what is changed here reaches new revisions only.
+"""
+
+import re
+from typing import Final
+
+from pilothouse import names
+from pilothouse.api.modeldeployment import EnvVar, ModelDeployment
+from pilothouse.api.queueclass import QueueClass
+from pilothouse.plan.arguments import engine_arguments
+from pilothouse.plan.lifecycle import Lifecycle
+from pilothouse.plan.observed import Object
+from pilothouse.plan.sources import mounted
+
+_USER: Final = 2000
+_HOME: Final = "/home/vllm"
+_CACHE: Final = "/var/cache/huggingface"
+_KEEP_ALIVE_SECONDS: Final = 3900
+
+_ENVIRONMENT: Final = {
+    # Without an entry in /etc/passwd, getpass.getuser() of torch's compiler cache needs one of these.
+    "HOME": _HOME,
+    "USER": "vllm",
+    "HF_HOME": _CACHE,
+    "TORCHINDUCTOR_CACHE_DIR": f"{_HOME}/.cache/torchinductor",
+    "VLLM_NO_USAGE_STATS": "1",
+    # Gateways keep idle connections for an hour; vLLM's own 5 s would reset them under a request.
+    "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(_KEEP_ALIVE_SECONDS),
+}
+
+
+def pod_template(
+    deployment: ModelDeployment, queue_class: QueueClass, lifecycle: Lifecycle, revision: str
+) -> Object:
+    """Return the pod template of a new revision, labels included."""
+    return {
+        "metadata": {"labels": _labels(deployment, revision)},
+        "spec": {
+            "containers": [_engine(deployment, queue_class, lifecycle)],
+            "volumes": _volumes(deployment),
+            "terminationGracePeriodSeconds": lifecycle.grace_period,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": _USER,
+                "runAsGroup": _USER,
+                "fsGroup": _USER,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            **_placement(deployment),
+        },
+    }
+
+
+def label_value(text: str) -> str:
+    """Text as a label value: an SPDX expression has blanks and signs that a label may not have."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text)[:63].strip("._-")
+
+
+def _labels(deployment: ModelDeployment, revision: str) -> dict[str, str]:
+    return {
+        names.MANAGED_BY: names.MANAGED_BY_VALUE,
+        names.DEPLOYMENT: deployment.metadata.name,
+        names.REVISION: revision,
+        names.QUEUE_CLASS: deployment.spec.queue_class_name,
+        names.LICENSE_ID: label_value(deployment.spec.model.license.id),
+    }
+
+
+def _engine(deployment: ModelDeployment, queue_class: QueueClass, lifecycle: Lifecycle) -> Object:
+    return {
+        "name": names.ENGINE_CONTAINER,
+        "image": deployment.spec.engine.image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["vllm", "serve"],
+        "args": engine_arguments(deployment, queue_class),
+        "env": _environment(deployment),
+        "ports": [{"name": names.ENGINE_PORT_NAME, "containerPort": names.ENGINE_PORT, "protocol": "TCP"}],
+        "resources": _resources(deployment),
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": _mounts(deployment),
+        **lifecycle.container_fields(),
+    }
+
+
+def _environment(deployment: ModelDeployment) -> list[Object]:
+    own = [{"name": name, "value": value} for name, value in _ENVIRONMENT.items()]
+    token = deployment.spec.model.checkpoint.secret_ref
+    secret = [_from_secret(names.HF_TOKEN_KEY, token.name, names.HF_TOKEN_KEY)] if token else []
+    taken = {entry["name"] for entry in [*own, *secret]}
+    return [
+        *own,
+        *secret,
+        *(_user_entry(entry) for entry in deployment.spec.engine.env if entry.name not in taken),
+    ]
+
+
+def _user_entry(entry: EnvVar) -> Object:
+    if entry.value_from:
+        secret = entry.value_from.secret_key_ref
+        return _from_secret(entry.name, secret.name, secret.key)
+    return {"name": entry.name, "value": entry.value or ""}
+
+
+def _from_secret(name: str, secret: str, key: str) -> Object:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+
+
+def _resources(deployment: ModelDeployment) -> Object:
+    resources = deployment.spec.resources
+    amounts = {"cpu": resources.cpu, "memory": resources.memory}
+    if resources.gpu.count:
+        amounts[resources.gpu.resource_name] = str(resources.gpu.count)
+    return {"requests": amounts, "limits": amounts}
+
+
+def _volumes(deployment: ModelDeployment) -> list[Object]:
+    claim = deployment.spec.storage.cache_claim_name
+    cache: Object = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
+    return [
+        # Runtimes give a pod 64 MiB, and vLLM ends with "Insufficient space in /dev/shm".
+        {"name": "shm", "emptyDir": {"medium": "Memory"}},
+        {"name": "home", "emptyDir": {}},
+        {"name": "tmp", "emptyDir": {}},
+        {"name": "cache", **cache},
+        *(artifact.volume() for artifact in mounted(deployment)),
+    ]
+
+
+def _mounts(deployment: ModelDeployment) -> list[Object]:
+    return [
+        {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 -- a mount of the pod's own
+        {"name": "home", "mountPath": _HOME},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 -- the same
+        {"name": "cache", "mountPath": _CACHE},
+        *(artifact.mount() for artifact in mounted(deployment)),
+    ]
+
+
+def _placement(deployment: ModelDeployment) -> Object:
+    placement = deployment.spec.placement
+    fields = placement.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {name: value for name, value in fields.items() if value}

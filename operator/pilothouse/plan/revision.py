@@ -1,0 +1,130 @@
+"""What makes a revision: the hash of all that can change an answer or its speed, and what it was rendered to.
+
+The hash is taken over the user-visible spec, never over rendered objects, and the rendered template is kept
+in a ControllerRevision. So an operator that renders differently changes new revisions only: an upgrade of the
+operator never restarts a GPU pod.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from pilothouse.api.modeldeployment import ModelDeployment
+from pilothouse.api.queueclass import QueueClass
+from pilothouse.names import REVISION, child_name
+from pilothouse.plan.lifecycle import Lifecycle
+from pilothouse.plan.observed import Object, Observed
+
+ALGORITHM: Final = 1
+"""Version of `inputs_of`. A change of what it returns for any spec needs a new version beside the old one."""
+
+_DIGITS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One frozen revision. `inputs` is what was hashed, `pod_template` what it was rendered to."""
+
+    name: str
+    number: int
+    inputs: Object
+    pod_template: Object
+    lifecycle: Lifecycle
+
+    @property
+    def pins(self) -> dict[str, str]:
+        """The pins as the status shows them, by their names there."""
+        model = self.inputs["model"]
+        return {
+            "revision": self.name,
+            "checkpointRevision": model["checkpoint"]["revision"],
+            "tokenizerRevision": model["tokenizer"]["revision"],
+            "licenseID": model["license"]["id"],
+        }
+
+    def data(self) -> Object:
+        """Content of the ControllerRevision."""
+        return {
+            "algorithm": ALGORITHM,
+            "inputs": self.inputs,
+            "podTemplate": self.pod_template,
+            "lifecycle": {"startup": self.lifecycle.startup, "drain": self.lifecycle.drain},
+        }
+
+
+def inputs_of(deployment: ModelDeployment, queue_class: QueueClass) -> Object:
+    """All that can change an answer or its speed.
+
+    Values that equal their default are left out, so that a new field with a default changes no hash.
+    """
+    spec = deployment.spec
+    return {
+        "model": {**_dump(spec.model), "name": spec.model.name or deployment.metadata.name},
+        "engine": _dump(spec.engine),
+        "resources": _dump(spec.resources),
+        "storage": _dump(spec.storage),
+        "placement": _dump(spec.placement),
+        "queueClass": {
+            "name": spec.queue_class_name,
+            "maxInputTokens": queue_class.spec.requests.max_input_tokens,
+            "maxOutputTokens": queue_class.spec.requests.max_output_tokens,
+            "perReplica": queue_class.spec.concurrency.per_replica,
+            "queuedPerReplica": queue_class.spec.concurrency.queued_per_replica,
+            "drain": queue_class.spec.drain.seconds,
+        },
+    }
+
+
+def hash_of(inputs: Mapping[str, Any]) -> str:
+    """Name of the revision with these inputs: 10 hex digits."""
+    text = json.dumps([ALGORITHM, inputs], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def revisions_of(observed: Observed) -> dict[str, Revision]:
+    """Return the frozen revisions that exist, by name."""
+    stored = [_read(obj) for obj in observed.children_of_kind("ControllerRevision")]
+    return {revision.name: revision for revision in [*_recovered(observed), *stored]}
+
+
+def next_number(revisions: Mapping[str, Revision]) -> int:
+    """Return the number of a revision that is made now: one more than any that exists."""
+    return max((revision.number for revision in revisions.values()), default=0) + 1
+
+
+def _read(controller_revision: Object) -> Revision:
+    data = controller_revision["data"]
+    return Revision(
+        name=controller_revision["metadata"]["labels"][REVISION],
+        number=controller_revision["revision"],
+        inputs=data["inputs"],
+        pod_template=data["podTemplate"],
+        lifecycle=Lifecycle(**data["lifecycle"]),
+    )
+
+
+def _recovered(observed: Observed) -> list[Revision]:
+    """Rebuild the stable revision from its Deployment: who deletes its record does not stop it."""
+    stable = observed.deployment.status.stable
+    if not stable:
+        return []
+    name = child_name(observed.deployment.metadata.name, stable.revision)
+    live = observed.child("Deployment", name)
+    if not live:
+        return []
+    pins = {
+        "checkpoint": {"revision": stable.checkpoint_revision},
+        "tokenizer": {"revision": stable.tokenizer_revision},
+        "license": {"id": stable.license_id},
+    }
+    template, deadline = live["spec"]["template"], live["spec"]["progressDeadlineSeconds"]
+    lifecycle = Lifecycle.of_deployment(template["spec"]["terminationGracePeriodSeconds"], deadline)
+    return [Revision(stable.revision, 0, {"model": pins}, template, lifecycle)]
+
+
+def _dump(model: BaseModel) -> Object:
+    return model.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True)

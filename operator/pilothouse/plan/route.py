@@ -1,0 +1,123 @@
+"""The HTTPRoute: the generation paths and nothing else, each revision's Service by its weight.
+
+vLLM leaves /metrics, /tokenize and /invocations unguarded, so a prefix match would open them; each path is
+matched exactly.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from pilothouse import names
+from pilothouse.api.modeldeployment import ModelDeployment, ParentRef, Route
+from pilothouse.api.queueclass import QueueClass
+from pilothouse.plan.observed import Object, ObjectKey
+from pilothouse.plan.workload import SERVICE_PORT, owned_metadata
+
+GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
+
+_METHODS: Final = {"/v1/completions": "POST", "/v1/chat/completions": "POST", "/v1/models": "GET"}
+"""The only engine paths that a route opens."""
+
+_STRIPPED_HEADERS: Final = ["X-Vllm-Priority", "X-data-parallel-rank", "X-Session-ID"]
+"""What vLLM obeys and a client may not set."""
+
+
+def http_route(
+    deployment: ModelDeployment, route: Route, queue_class: QueueClass, weights: Mapping[str, int]
+) -> Object:
+    """Route by `weights`, percent per revision.
+
+    A revision of weight 0 is left out: some gateways leak traffic to it.
+    """
+    spec: Object = {
+        "parentRefs": [_parent(ref, deployment.metadata.namespace) for ref in route.parent_refs],
+        "rules": [
+            _rule(path, f"{route.path_prefix}{path}", _timeout(queue_class), _backends(deployment, weights))
+            for path in _METHODS
+        ],
+    }
+    if route.hostnames:
+        spec["hostnames"] = list(route.hostnames)
+    return {
+        "apiVersion": f"{GATEWAY_GROUP}/v1",
+        "kind": "HTTPRoute",
+        "metadata": owned_metadata(deployment, deployment.metadata.name),
+        "spec": spec,
+    }
+
+
+def gateway_keys(deployment: ModelDeployment) -> list[ObjectKey]:
+    """Gateways that the route is to be carried by."""
+    route = deployment.spec.route
+    if not route:
+        return []
+    own = deployment.metadata.namespace
+    return [ObjectKey("Gateway", ref.namespace or own, ref.name) for ref in route.parent_refs]
+
+
+def base_url(deployment: ModelDeployment, gateways: Mapping[ObjectKey, Object]) -> str:
+    """Return where clients reach the model, or an empty text while no Gateway has an address."""
+    route = deployment.spec.route
+    if not route:
+        return ""
+    urls = (
+        _gateway_url(gateways[key], route.hostnames) for key in gateway_keys(deployment) if key in gateways
+    )
+    origin = next(filter(None, urls), "")
+    return f"{origin}{route.path_prefix}/v1" if origin else ""
+
+
+def _rule(path: str, public_path: str, timeout: str, backends: list[Object]) -> Object:
+    return {
+        "matches": [{"path": {"type": "Exact", "value": public_path}, "method": _METHODS[path]}],
+        "filters": [
+            {"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": _STRIPPED_HEADERS}},
+            {
+                "type": "URLRewrite",
+                "urlRewrite": {"path": {"type": "ReplaceFullPath", "replaceFullPath": path}},
+            },
+        ],
+        "backendRefs": backends,
+        # The lane's limit for a whole answer; the gateway's own default (15 s with Envoy) cuts streams.
+        "timeouts": {"request": timeout},
+    }
+
+
+def _backends(deployment: ModelDeployment, weights: Mapping[str, int]) -> list[Object]:
+    return [
+        {
+            "group": "",
+            "kind": "Service",
+            "name": names.child_name(deployment.metadata.name, revision),
+            "port": SERVICE_PORT,
+            "weight": weight,
+        }
+        for revision, weight in weights.items()
+        if weight
+    ]
+
+
+def _parent(ref: ParentRef, own_namespace: str) -> Object:
+    return {
+        "group": GATEWAY_GROUP,
+        "kind": "Gateway",
+        "name": ref.name,
+        "namespace": ref.namespace or own_namespace,
+    }
+
+
+def _timeout(queue_class: QueueClass) -> str:
+    seconds = queue_class.spec.requests.timeout.seconds
+    return f"{int(seconds)}s" if seconds == int(seconds) else f"{round(seconds * 1000)}ms"
+
+
+def _gateway_url(gateway: Object, hostnames: tuple[str, ...]) -> str:
+    addresses = gateway.get("status", {}).get("addresses", [])
+    listeners = gateway["spec"].get("listeners", [])
+    if not addresses or not listeners:
+        return ""
+    scheme = "https" if listeners[0]["protocol"] == "HTTPS" else "http"
+    port = listeners[0]["port"]
+    host = hostnames[0] if hostnames else addresses[0]["value"]
+    standard = (scheme, port) in {("http", 80), ("https", 443)}
+    return f"{scheme}://{host}" if standard else f"{scheme}://{host}:{port}"
