@@ -64,6 +64,20 @@ e2e: venv ## Tests with pods, a gateway and traffic
 test: ## Everything that CI runs: builds, checks and all tests on a fresh cluster, which is then removed
 	scripts/test
 
+## The engine that stands in for vLLM, held to what vLLM does
+
+.PHONY: contract
+contract: venv ## The contract of both engines, on vllm-sim
+	pytest tests/contract --engine=sim
+
+.PHONY: vllm
+vllm: venv ## Install the real vLLM with a tiny model into the cache (6 GB), once
+	python -m harness.real_vllm.install
+
+.PHONY: contract-vllm
+contract-vllm: vllm ## The contract of both engines, on the real vLLM
+	pytest tests/contract --engine=vllm --timeout=600
+
 ## The cluster
 
 .PHONY: build

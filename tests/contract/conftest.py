@@ -1,0 +1,107 @@
+"""Fixtures of the contract: which engine is held to it, and engines shared by all tests that want the same flags."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from contract.engine import COMMON_FLAGS, KINDS, Engine, Kind
+from contract.scrape import scrape
+from contract.waiting import until
+
+# Names, a middleware and request ids: what most tests talk to.
+USUAL = (
+    *("--max-model-len", "1024"),
+    *("--served-model-name", "tiny", "tiny-too"),
+    *("--middleware", "contract.middleware.Marker"),
+    "--enable-request-id-headers",
+)
+# Two at a time, two more may wait, and a context that no stream reaches the end of in a test.
+BUSY = (
+    *("--max-model-len", "16384"),
+    *("--served-model-name", "tiny"),
+    *("--max-num-seqs", "2"),
+    *("--max-num-queued-reqs", "4"),
+)
+# Served by the model's own name, with a cap on the output.
+CAPPED = ("--max-model-len", "1024", "--override-generation-config", '{"max_new_tokens": 8}')
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    default = os.environ.get("PILOTHOUSE_CONTRACT_ENGINE", "sim")
+    parser.addoption(
+        "--engine", choices=sorted(KINDS), default=default, help="which engine is held to the contract"
+    )
+    parser.addoption(
+        "--record", action="store_true", help="write what the engine answers into tests/contract/data"
+    )
+
+
+@pytest.fixture(scope="session")
+def kind(pytestconfig: pytest.Config) -> Kind:
+    return KINDS[pytestconfig.getoption("--engine")]
+
+
+@pytest.fixture
+def start(kind: Kind, tmp_path: Path) -> Iterator[Callable[..., Engine]]:
+    """Start an engine of a test's own; it is killed at the test's end."""
+    started: list[Engine] = []
+
+    def start(*flags: str, wrapper: tuple[str, ...] = ()) -> Engine:
+        started.append(Engine(kind, (*COMMON_FLAGS, *flags), tmp_path / f"{len(started)}.log", wrapper))
+        return started[-1]
+
+    yield start
+    for engine in started:
+        engine.kill()
+
+
+@pytest.fixture(scope="session")
+def shared(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Engine]]:
+    """Give the session's one engine with these flags, ready."""
+    engines: dict[tuple[str, ...], Engine] = {}
+
+    def shared(*flags: str) -> Engine:
+        if flags not in engines:
+            log = tmp_path_factory.mktemp("engine") / "log"
+            engines[flags] = Engine(kind, (*COMMON_FLAGS, *flags), log)
+            engines[flags].wait_ready()
+        return engines[flags]
+
+    yield shared
+    for engine in engines.values():
+        engine.kill()
+
+
+@pytest.fixture
+def usual(shared: Callable[..., Engine]) -> Engine:
+    return shared(*USUAL)
+
+
+@pytest.fixture
+def capped(shared: Callable[..., Engine]) -> Engine:
+    return shared(*CAPPED)
+
+
+@pytest.fixture
+async def busy(shared: Callable[..., Engine], http: aiohttp.ClientSession) -> Engine:
+    """Give the engine that is easily full, empty of what the last test left."""
+    engine = shared(*BUSY)
+
+    async def idle() -> bool:
+        metrics = await scrape(http, engine)
+        return metrics.value("vllm:num_requests_running") + metrics.value("vllm:num_requests_waiting") == 0
+
+    await until(idle, "an idle engine")
+    return engine
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    # A connection of its own for each request: to close an answer is then to go away.
+    connector = aiohttp.TCPConnector(force_close=True)
+    timeout = aiohttp.ClientTimeout(total=100)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        yield session
