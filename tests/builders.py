@@ -1,0 +1,197 @@
+"""Builders of what tests of plan/ need: specs as people write them, and live objects as the cluster would have them."""
+
+import copy
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pilothouse.api.modeldeployment import ModelDeployment
+from pilothouse.api.queueclass import QueueClass
+from pilothouse.api.rolloutpolicy import BUILT_IN
+from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
+from pilothouse.plan.plan import plan
+from pilothouse.plan.types import Plan
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+COMMIT = "c03e6d358207e414f1eca0bb1891e29f1db0e242"
+OTHER_COMMIT = "0396a76181e127dfc13e5c5ec48a8cee09938b02"
+DIGEST = "sha256:" + "ab" * 32
+GATEWAY = ObjectKey("Gateway", "gateways", "models")
+ALL_KINDS = frozenset({"HTTPRoute", "Gateway"})
+
+
+def merged(base: Object, changes: Object) -> Object:
+    """Deep copy of `base` with `changes` on top; dicts are merged, all else is replaced."""
+    result = copy.deepcopy(base)
+    for name, value in changes.items():
+        below = result.get(name)
+        result[name] = merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return result
+
+
+def manifest(spec: Object | None = None, **metadata: Any) -> Object:
+    """A ModelDeployment as the API server returns it, with `spec` merged over a small good one."""
+    base = {
+        "model": {
+            "name": "qwen2.5-coder-7b",
+            "checkpoint": {"source": "hf://Qwen/Qwen2.5-Coder-7B-Instruct", "revision": COMMIT},
+            "tokenizer": {"revision": COMMIT},
+            "license": {"id": "Apache-2.0"},
+        },
+        "queueClassName": "completion",
+        "engine": {"image": "vllm/vllm-openai:v0.32.0"},
+        "replicas": 2,
+        "route": {
+            "parentRefs": [{"name": "models", "namespace": "gateways"}],
+            "pathPrefix": "/team-ide/qwen-coder",
+        },
+    }
+    return {
+        "apiVersion": "pilothouse.dev/v1alpha1",
+        "kind": "ModelDeployment",
+        "metadata": {"name": "qwen-coder", "namespace": "team-ide", "uid": "u1", "generation": 1, **metadata},
+        "spec": merged(base, spec or {}),
+    }
+
+
+def model_deployment(
+    spec: Object | None = None, status: Object | None = None, **metadata: Any
+) -> ModelDeployment:
+    """Parsed form of `manifest`."""
+    return ModelDeployment.parse({**manifest(spec, **metadata), "status": status or {}})
+
+
+def queue_class(spec: Object | None = None) -> QueueClass:
+    """Lane of the design's example."""
+    base = {
+        "requests": {"maxInputTokens": 8192, "maxOutputTokens": 256, "timeout": "15s"},
+        "concurrency": {"perReplica": 64, "queuedPerReplica": 32},
+        "drain": "30s",
+    }
+    return QueueClass.parse({"metadata": {"name": "completion"}, "spec": merged(base, spec or {})})
+
+
+def gateway(*, programmed: bool = True) -> Object:
+    """Gateway with one plain listener and an address."""
+    return {
+        "kind": "Gateway",
+        "metadata": {"name": GATEWAY.name, "namespace": GATEWAY.namespace},
+        "spec": {"listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+        "status": {
+            "addresses": [{"type": "IPAddress", "value": "10.96.0.7"}],
+            "conditions": [{"type": "Programmed", "status": str(programmed)}],
+        },
+    }
+
+
+def observed(deployment: ModelDeployment | None = None, **fields: Any) -> Observed:
+    """What one reconcile sees of a cluster where everything that is referred to exists."""
+    fields = {
+        "queue_class": queue_class(),
+        "policy": BUILT_IN,
+        "gateways": {GATEWAY: gateway()},
+        "served_kinds": ALL_KINDS,
+        "now": NOW,
+        **fields,
+    }
+    return Observed(deployment=deployment or model_deployment(), **fields)
+
+
+class Cluster:
+    """A cluster in which every controller has had its time: applied objects are live, pods start when told to.
+
+    It replays plans for tests of `plan` and knows nothing of Kubernetes beyond the status fields that plans read.
+    """
+
+    def __init__(self, seen: Observed | None = None) -> None:
+        self.seen = seen or observed()
+        self.plan = plan(self.seen)
+        self.broken: set[str] = set()
+
+    def change(self, spec: Object | None = None, **fields: Any) -> "Cluster":
+        """Edit the spec (generation moves) or any other field of what is seen."""
+        if spec is not None:
+            meta = self.seen.deployment.metadata
+            raw = manifest(spec, generation=meta.generation + 1)
+            parsed = ModelDeployment.parse({**raw, "status": self.plan.status})
+            fields["deployment"] = parsed
+        self.seen = replace(self.seen, **fields)
+        return self
+
+    def tick(self, seconds: float = 1) -> Plan:
+        """Plan once, apply, and let Deployments and the gateway follow."""
+        self.plan = plan(self.seen)
+        children = {key: obj for key, obj in self.seen.children.items() if key not in self.plan.prunes}
+        children |= {key_of(obj): self._live(obj) for obj in self.plan.objects}
+        deployment = self.seen.deployment.model_copy(
+            update={"status": type(self.seen.deployment.status).model_validate(self.plan.status)}
+        )
+        self.seen = replace(
+            self.seen,
+            children=children,
+            deployment=deployment,
+            now=self.seen.now + timedelta(seconds=seconds),
+        )
+        return self.plan
+
+    def settle(self) -> Plan:
+        """Tick until nothing changes; fails when that never comes."""
+        before: Object | None = None
+        for _ in range(10):
+            self.tick()
+            after = {"status": self.plan.status, "objects": self.plan.objects, "prunes": self.plan.prunes}
+            if after == before:
+                return self.plan
+            before = after
+        raise AssertionError("the plan never settles")
+
+    def kinds(self) -> list[str]:
+        """Live children as `Kind name`, sorted."""
+        return sorted(f"{key.kind} {key.name}" for key in self.seen.children)
+
+    def _live(self, obj: Object) -> Object:
+        live = copy.deepcopy(obj)
+        live["metadata"]["generation"] = 1
+        if obj["kind"] == "Deployment":
+            live["status"] = self._deployment_status(obj)
+        if obj["kind"] == "HTTPRoute":
+            live["status"] = {"parents": [accepted_parent()]}
+        return live
+
+    def _deployment_status(self, obj: Object) -> Object:
+        wanted = obj["spec"]["replicas"]
+        ready = 0 if obj["metadata"]["name"] in self.broken else wanted
+        return {
+            "observedGeneration": 1,
+            "replicas": wanted,
+            "updatedReplicas": wanted,
+            "readyReplicas": ready,
+        }
+
+
+def accepted_parent(*, accepted: bool = True, reason: str = "Accepted") -> Object:
+    """What a gateway writes into a route's status."""
+    return {
+        "parentRef": {"name": "models", "namespace": "gateways"},
+        "conditions": [
+            {
+                "type": "Accepted",
+                "status": str(accepted),
+                "reason": reason,
+                "observedGeneration": 1,
+                "message": "said so",
+            },
+        ],
+    }
+
+
+def condition(plan_: Plan, kind: str) -> Object:
+    """One condition of a plan's status."""
+    found: Iterable[Object] = plan_.status["conditions"]
+    return next(entry for entry in found if entry["type"] == kind)
+
+
+def by_kind(plan_: Plan, kind: str) -> list[Object]:
+    """Planned objects of one kind."""
+    return [obj for obj in plan_.objects if obj["kind"] == kind]
