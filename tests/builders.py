@@ -1,4 +1,4 @@
-"""Builders of what tests of plan/ need: specs as people write them, and live objects as the cluster would have them."""
+"""Builders of what tests of plan/ need: specs as people write them, objects as the cluster has them."""
 
 import copy
 from collections.abc import Iterable
@@ -99,7 +99,7 @@ def observed(deployment: ModelDeployment | None = None, **fields: Any) -> Observ
 
 
 class Cluster:
-    """A cluster in which every controller has had its time: applied objects are live, pods start when told to.
+    """A cluster in which every controller has had its time: what was applied is live.
 
     It replays plans for tests of `plan` and knows nothing of Kubernetes beyond the status fields that plans read.
     """

@@ -273,7 +273,7 @@ def test_the_same_input_gives_the_same_plan(replicas: int, timeout: int) -> None
 
 
 class History(RuleBasedStateMachine):
-    """Any history of edits, failures and recoveries: traffic always has one target, and that target has its pods."""
+    """Any history of edits and failures: traffic always has one target, and that target has its pods."""
 
     def __init__(self) -> None:
         super().__init__()
