@@ -101,7 +101,7 @@ def observed(deployment: ModelDeployment | None = None, **fields: Any) -> Observ
 class Cluster:
     """A cluster in which every controller has had its time: what was applied is live.
 
-    It replays plans for tests of `plan` and knows nothing of Kubernetes beyond the status fields that plans read.
+    It replays plans for tests of `plan` and knows nothing of Kubernetes but the status fields that they read.
     """
 
     def __init__(self, seen: Observed | None = None) -> None:
