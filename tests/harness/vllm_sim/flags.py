@@ -86,7 +86,9 @@ class Flag:
 
 def flags() -> list[Flag]:
     """Every flag of `vllm serve` but --help."""
-    return [Flag(**row) for row in json.loads(resources.files(__package__).joinpath("flags.json").read_text())]
+    return [
+        Flag(**row) for row in json.loads(resources.files(__package__).joinpath("flags.json").read_text())
+    ]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -146,8 +148,8 @@ def _joined_keys(arguments: Sequence[str]) -> list[str]:
             continue
         flag, *keys = name.split(".")
         _put(objects.setdefault(flag, {}), keys, _literal(value or next(rest, "")))
-    for flag, value in objects.items():
-        kept += [flag, json.dumps(value)]
+    for flag, gathered in objects.items():
+        kept += [flag, json.dumps(gathered)]
     return kept
 
 

@@ -1,6 +1,6 @@
 """Makes flags.json out of the text that `vllm serve --help=all` prints.
 
-    python -m harness.vllm_sim.flags_from_help serve-help-0.32.0.txt > flags.json
+python -m harness.vllm_sim.flags_from_help serve-help-0.32.0.txt > flags.json
 """
 
 import ast

@@ -89,11 +89,15 @@ class Scheduler:
         return step
 
     def advance(self, step: Step) -> list[Request]:
-        """Count the step as done; return the requests that now get their next token."""
-        for request, count in step.shares.items():
+        """Count the step as done; return the requests that now get their next token.
+
+        Whoever was removed while the step ran has no blocks any more and is passed over.
+        """
+        done = {request: count for request, count in step.shares.items() if request.blocks}
+        for request, count in done.items():
             request.computed += count
             self._remember(request)
-        return [request for request in step.shares if request.remaining == 0]
+        return [request for request in done if request.remaining == 0]
 
     def _continue(self, step: Step, held: Collection[Request]) -> int:
         budget = self.limits.max_num_batched_tokens
@@ -112,7 +116,9 @@ class Scheduler:
         while self.waiting and budget > 0 and len(self.running) < self.limits.max_num_seqs:
             request = self.waiting[0]
             reused = self._reusable(request)
-            if self._blocks_for(len(request.tokens)) - len(reused) > self.pool.free - self.pool.unheld(reused):
+            if self._blocks_for(len(request.tokens)) - len(reused) > self.pool.free - self.pool.unheld(
+                reused
+            ):
                 break
             self.waiting.popleft()
             self._start(request, reused)

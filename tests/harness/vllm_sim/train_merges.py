@@ -1,6 +1,6 @@
 """Makes merges.json: two tables of byte pairs, learned from files of Python's own library.
 
-    python -m harness.vllm_sim.train_merges > merges.json
+python -m harness.vllm_sim.train_merges > merges.json
 """
 
 import json
@@ -13,7 +13,10 @@ from pathlib import Path
 from harness.vllm_sim.tokenizer import BYTES, FIRST_MERGE, WORDS, Pair, join
 
 CORPORA = {
-    "code": (1000, ("argparse.py", "dataclasses.py", "asyncio/base_events.py", "http/client.py", "json/decoder.py")),
+    "code": (
+        1000,
+        ("argparse.py", "dataclasses.py", "asyncio/base_events.py", "http/client.py", "json/decoder.py"),
+    ),
     "prose": (500, ("pydoc_data/topics.py",)),
 }
 
@@ -37,7 +40,9 @@ def train(texts: Iterable[str], count: int) -> list[Pair]:
 def main() -> None:
     """Train both tables and print them."""
     library = Path(sysconfig.get_path("stdlib"))
-    tables = {name: train([(library / f).read_text() for f in files], n) for name, (n, files) in CORPORA.items()}
+    tables = {
+        name: train([(library / f).read_text() for f in files], n) for name, (n, files) in CORPORA.items()
+    }
     json.dump(tables, sys.stdout, separators=(",", ":"))
 
 

@@ -100,7 +100,9 @@ def test_requests_are_first_admitted_in_the_order_they_came(
 
 
 @given(workloads())
-def test_without_preemption_or_cache_each_token_is_computed_once(workload: list[tuple[int, int, int]]) -> None:
+def test_without_preemption_or_cache_each_token_is_computed_once(
+    workload: list[tuple[int, int, int]],
+) -> None:
     blocks = CAPACITY * len(workload)
     simulation = Simulation(Limits(12, 64, blocks, BLOCK, prefix_caching=False), workload)
     computed = 0

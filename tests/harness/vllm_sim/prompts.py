@@ -1,0 +1,142 @@
+"""From a request body to orders for the engine: prompts become tokens, limits are checked, lengths are capped."""
+
+from collections.abc import Sequence
+
+from harness.vllm_sim.engine import Engine
+from harness.vllm_sim.errors import ApiError
+from harness.vllm_sim.generation import Order
+from harness.vllm_sim.protocol import GenerationBody, Message
+from harness.vllm_sim.sampling import Sampling
+
+LONGEST_TOKEN = 32
+PromptInput = Sequence[int] | Sequence[Sequence[int]] | str | Sequence[str]
+
+
+def chat_text(messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
+    """The prompt that the chat template (ChatML) makes of the messages."""
+    turns = "".join(f"<|im_start|>{message.role}\n{message.text}<|im_end|>\n" for message in messages)
+    return turns + "<|im_start|>assistant\n" if add_generation_prompt else turns
+
+
+def orders(
+    engine: Engine, body: GenerationBody, prompts: Sequence[Sequence[int]], request_id: str
+) -> list[Order]:
+    """One order per prompt and choice, numbered as the choices of the answer are; raises ApiError."""
+    ordered: list[Order] = []
+    for prompt in prompts:
+        for sampling in _samplings(engine, body, len(prompt)):
+            index = len(ordered)
+            ordered.append(Order(f"{request_id}-{index}", index, prompt, sampling, body.cache_salt))
+    return ordered
+
+
+def encode_all(engine: Engine, prompt: PromptInput) -> list[Sequence[int]]:
+    """The prompts of a completion request as tokens; raises ApiError where one is too long or no token."""
+    if isinstance(prompt, str):
+        return [encode(engine, prompt)]
+    tokens = [token for token in prompt if isinstance(token, int)]
+    if tokens:
+        return [_checked(engine, tokens)]
+    return [
+        encode(engine, one) if isinstance(one, str) else _checked(engine, one)
+        for one in prompt
+        if not isinstance(one, int)
+    ]
+
+
+def encode(engine: Engine, text: str) -> Sequence[int]:
+    """The tokens of a prompt; raises ApiError where it is too long."""
+    longest = engine.config.max_model_len
+    if len(text) > longest * LONGEST_TOKEN:
+        raise ApiError(
+            f"This model's maximum context length is {longest} tokens. However, your prompt contains {len(text)} "
+            f"characters (more than {longest * LONGEST_TOKEN} characters, which is the upper bound for {longest} "
+            "input tokens). Please reduce the length of the input prompt.",
+            "input_text",
+            len(text),
+        )
+    # vLLM stops tokenizing one token past the limit, and so does its message.
+    return _short_enough(engine, engine.tokenizer.encode(text)[: longest + 1])
+
+
+def check_output_length(engine: Engine, wanted: int | None, parameter: str) -> None:
+    """Raise ApiError if more tokens are wanted than the whole context holds."""
+    longest = engine.config.max_model_len
+    if wanted is not None and wanted > longest:
+        raise ApiError(
+            f"{parameter}={wanted} cannot be greater than max_model_len={longest}. "
+            "Please request fewer output tokens.",
+            parameter,
+            wanted,
+        )
+
+
+def _checked(engine: Engine, tokens: Sequence[int]) -> Sequence[int]:
+    if tokens and max(tokens) >= len(engine.tokenizer):
+        raise ApiError(f"Token id {max(tokens)} is out of vocabulary")
+    return _short_enough(engine, tokens)
+
+
+def _short_enough(engine: Engine, tokens: Sequence[int]) -> Sequence[int]:
+    longest = engine.config.max_model_len
+    if len(tokens) <= longest:
+        return tokens
+    qualifier = "at least " if len(tokens) == longest + 1 else ""
+    raise ApiError(
+        f"This model's maximum context length is {longest} tokens. However, your prompt contains "
+        f"{qualifier}{len(tokens)} input tokens, which exceeds this limit even without any output tokens. "
+        "Please reduce the length of the input prompt.",
+        "input_tokens",
+        len(tokens),
+    )
+
+
+def _samplings(engine: Engine, body: GenerationBody, prompt_length: int) -> list[Sampling]:
+    max_tokens = _max_tokens(engine, body, prompt_length)
+    _check_sampling(body, max_tokens)
+    n = body.n or 1
+    stop = [body.stop] if isinstance(body.stop, str) else body.stop or []
+    return [
+        Sampling(
+            max_tokens=max_tokens,
+            min_tokens=body.min_tokens,
+            stop=tuple(stop),
+            stop_token_ids=frozenset(body.stop_token_ids or ()),
+            include_stop=body.include_stop_str_in_output,
+            ignore_eos=body.ignore_eos,
+            seed=body.seed or 0,
+            n=n,
+            choice=choice,
+        )
+        for choice in range(n)
+    ]
+
+
+def _max_tokens(engine: Engine, body: GenerationBody, prompt_length: int) -> int:
+    """What is asked for, silently capped by the context and by --override-generation-config."""
+    asked = body.max_tokens
+    if getattr(body, "max_completion_tokens", None) is not None:
+        asked = body.max_completion_tokens  # type: ignore[attr-defined]
+    room = engine.config.max_model_len - prompt_length
+    return min(limit for limit in (room, asked, engine.config.max_output_tokens) if limit is not None)
+
+
+def _check_sampling(body: GenerationBody, max_tokens: int) -> None:
+    """Refuse what vllm/sampling_params.py refuses; raises ApiError."""
+    if max_tokens < 1:
+        raise ApiError(f"max_tokens must be at least 1, got {max_tokens}.", "max_tokens", max_tokens)
+    if body.n is not None and body.n < 1:
+        raise ApiError(f"n must be at least 1, got {body.n}.")
+    temperature, top_p = body.temperature, body.top_p
+    if temperature is not None and temperature < 0:
+        raise ApiError(f"temperature must be non-negative, got {temperature}.", "temperature", temperature)
+    if temperature is not None and temperature > 2:  # noqa: PLR2004 (vLLM's bound)
+        raise ApiError(f"temperature must be in [0, 2], got {temperature}.", "temperature", temperature)
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ApiError(f"top_p must be in (0, 1], got {top_p}.", "top_p", top_p)
+    if not 0 <= body.min_tokens <= max_tokens:
+        raise ApiError(
+            f"min_tokens must be less than or equal to max_tokens={max_tokens}, got {body.min_tokens}."
+            if body.min_tokens > 0
+            else f"min_tokens must be greater than or equal to 0, got {body.min_tokens}."
+        )
