@@ -11,7 +11,7 @@ import yaml
 
 from pilothouse import names
 from pilothouse.api.common import Object
-from pilothouse.api.kinds import KINDS, Column, Kind
+from pilothouse.api.definitions import DEFINITIONS, Column, Definition
 from pilothouse.api.rules import VALIDATIONS
 from pilothouse.api.structural import Schema, schema_of
 
@@ -29,41 +29,41 @@ _SCALE: Final = {
 }
 
 
-def crd(kind: Kind) -> Object:
-    """Give the CustomResourceDefinition of a kind."""
+def crd(definition: Definition) -> Object:
+    """Give the CustomResourceDefinition of a definition."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{kind.plural}.{names.GROUP}"},
+        "metadata": {"name": f"{definition.plural}.{names.GROUP}"},
         "spec": {
             "group": names.GROUP,
-            "scope": "Namespaced" if kind.namespaced else "Cluster",
-            "names": _names(kind),
-            "versions": [_version(kind)],
+            "scope": "Namespaced" if definition.namespaced else "Cluster",
+            "names": _names(definition),
+            "versions": [_version(definition)],
         },
     }
 
 
-def _names(kind: Kind) -> Object:
+def _names(definition: Definition) -> Object:
     return {
-        "kind": kind.name,
-        "listKind": f"{kind.name}List",
-        "plural": kind.plural,
-        "singular": kind.name.lower(),
-        "shortNames": [kind.short],
+        "kind": definition.name,
+        "listKind": f"{definition.name}List",
+        "plural": definition.plural,
+        "singular": definition.name.lower(),
+        "shortNames": [definition.short],
         "categories": [_CATEGORY],
     }
 
 
-def _version(kind: Kind) -> Object:
-    scale = {"scale": _SCALE} if kind.scalable else {}
+def _version(definition: Definition) -> Object:
+    scale = {"scale": _SCALE} if definition.scalable else {}
     return {
         "name": names.VERSION,
         "served": True,
         "storage": True,
         "subresources": {"status": {}, **scale},
-        "additionalPrinterColumns": [_column(column) for column in kind.columns],
-        "schema": {"openAPIV3Schema": _root(kind)},
+        "additionalPrinterColumns": [_column(column) for column in definition.columns],
+        "schema": {"openAPIV3Schema": _root(definition)},
     }
 
 
@@ -72,9 +72,9 @@ def _column(column: Column) -> Object:
     return {**shown, "priority": 1} if column.wide else shown
 
 
-def _root(kind: Kind) -> Schema:
+def _root(definition: Definition) -> Schema:
     """Give the object's schema; of its metadata Kubernetes takes no more than the type."""
-    schema = schema_of(kind.model)
+    schema = schema_of(definition.model)
     rules = {VALIDATIONS: schema[VALIDATIONS]} if VALIDATIONS in schema else {}
     properties = {
         "apiVersion": _API_VERSION,
@@ -89,7 +89,7 @@ def _root(kind: Kind) -> Schema:
 
 def rendered() -> dict[str, str]:
     """Give each file of `crds/` by its name."""
-    return {f"{kind.plural}.yaml": _HEADER + _yaml(crd(kind)) for kind in KINDS}
+    return {f"{definition.plural}.yaml": _HEADER + _yaml(crd(definition)) for definition in DEFINITIONS}
 
 
 def _yaml(obj: Object) -> str:

@@ -31,7 +31,17 @@ from pilothouse.api.values import (
     pinned,
 )
 
-OWNED_VARIABLES: Final = ("HF_HUB_OFFLINE", "HF_TOKEN", "HOME")
+OWNED_VARIABLES: Final = (
+    "HF_HOME",
+    "HF_HUB_OFFLINE",
+    "HF_TOKEN",
+    "HOME",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "USER",
+    "VLLM_API_KEY",
+    "VLLM_HTTP_TIMEOUT_KEEP_ALIVE",
+    "VLLM_NO_USAGE_STATS",
+)
 """Environment variables of the engine that only Pilothouse sets, besides all that begin with PILOTHOUSE_."""
 
 
@@ -257,7 +267,11 @@ class Toleration(Spec):
     """A taint that engine pods may be placed beside; as in a PodSpec."""
 
     model_config = ruled(
-        Rule("has(self.key) || self.operator == 'Exists'", "key may be left out with operator Exists only"),
+        Rule(
+            "has(self.key) || self.operator == 'Exists'",
+            "key may be left out with operator Exists only",
+            field=".key",
+        ),
         Rule("!has(self.value) || self.operator == 'Equal'", "value goes with operator Equal only", ".value"),
         Rule(
             "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",

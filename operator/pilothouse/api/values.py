@@ -101,7 +101,7 @@ class Scheme(StrEnum):
 
 
 _HF_NAME: Final = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
-_PVC_CLAIM: Final = r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?"
+_PVC_CLAIM: Final = r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
 _PATH_SEGMENT: Final = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 _OCI_REPOSITORY: Final = r"[a-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+"
 
@@ -245,6 +245,7 @@ Hostname = Annotated[
         says="must be a host name such as models.example.com or *.example.com, without port and path",
         max_length=253,
     ),
+    Rule("!isIP(self)", "must be a name, not an address"),
 ]
 """A host name as the Gateway API takes it: no address, no port; `*.` may stand for the first label."""
 

@@ -1,4 +1,4 @@
-"""The seven kinds as a table: what URLs and `kubectl` call them, and how `kubectl get` prints them."""
+"""The seven kinds as a table: what their CRDs say besides the schema, names and printed columns above all."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -27,7 +27,7 @@ AGE: Final = Column("Age", ".metadata.creationTimestamp", "date")
 
 
 @dataclass(frozen=True)
-class Kind:
+class Definition:
     """One kind; `model` is its Python class, whose name is the kind's."""
 
     model: type[Resource]
@@ -43,7 +43,7 @@ class Kind:
         return self.model.__name__
 
 
-MODEL_DEPLOYMENT: Final = Kind(
+MODEL_DEPLOYMENT: Final = Definition(
     ModelDeployment,
     plural="modeldeployments",
     short="md",
@@ -64,7 +64,7 @@ MODEL_DEPLOYMENT: Final = Kind(
         Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', wide=True),
     ),
 )
-QUEUE_CLASS: Final = Kind(
+QUEUE_CLASS: Final = Definition(
     QueueClass,
     plural="queueclasses",
     short="qc",
@@ -80,7 +80,7 @@ QUEUE_CLASS: Final = Kind(
         Column("Drain", ".spec.drain", wide=True),
     ),
 )
-ROLLOUT_POLICY: Final = Kind(
+ROLLOUT_POLICY: Final = Definition(
     RolloutPolicy,
     plural="rolloutpolicies",
     short="rp",
@@ -93,7 +93,7 @@ ROLLOUT_POLICY: Final = Kind(
         AGE,
     ),
 )
-TENANT_QUOTA: Final = Kind(
+TENANT_QUOTA: Final = Definition(
     TenantQuota,
     plural="tenantquotas",
     short="tq",
@@ -106,7 +106,7 @@ TENANT_QUOTA: Final = Kind(
         Column("Namespaces", ".spec.namespaces", wide=True),
     ),
 )
-LICENSE_POLICY: Final = Kind(
+LICENSE_POLICY: Final = Definition(
     LicensePolicy,
     plural="licensepolicies",
     short="lp",
@@ -117,7 +117,7 @@ LICENSE_POLICY: Final = Kind(
         AGE,
     ),
 )
-LICENSE_APPROVAL: Final = Kind(
+LICENSE_APPROVAL: Final = Definition(
     LicenseApproval,
     plural="licenseapprovals",
     short="la",
@@ -131,7 +131,7 @@ LICENSE_APPROVAL: Final = Kind(
         Column("Revision", ".spec.revision", wide=True),
     ),
 )
-EVALUATION_SUITE: Final = Kind(
+EVALUATION_SUITE: Final = Definition(
     EvaluationSuite,
     plural="evaluationsuites",
     short="es",
@@ -144,7 +144,7 @@ EVALUATION_SUITE: Final = Kind(
     ),
 )
 
-KINDS: Final = (
+DEFINITIONS: Final = (
     MODEL_DEPLOYMENT,
     QUEUE_CLASS,
     ROLLOUT_POLICY,
