@@ -1,4 +1,4 @@
-"""The parts that every generating answer has: ids, usage, chunks of a stream, and the end when the client goes."""
+"""What every generating answer has: ids, usage, chunks of a stream, and an end when the client goes."""
 
 import asyncio
 import json

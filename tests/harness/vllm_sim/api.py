@@ -1,4 +1,4 @@
-"""The HTTP routes of vLLM that Pilothouse and its users call, and /sim/faults, the only one that vLLM lacks."""
+"""The routes of vLLM that Pilothouse and its users call, and /sim/faults, the only one that vLLM lacks."""
 
 import argparse
 from collections.abc import Sequence

@@ -100,8 +100,8 @@ def _limits(args: argparse.Namespace, max_model_len: int) -> Limits:
         )
     if blocks * block_size < max_model_len:
         raise ConfigError(
-            f"The model's max seq len ({max_model_len}) is larger than the maximum number of tokens that can be "
-            f"stored in KV cache ({blocks * block_size})."
+            f"The model's max seq len ({max_model_len}) is larger than the maximum number of tokens "
+            f"that can be stored in KV cache ({blocks * block_size})."
         )
     caching = args.enable_prefix_caching is not False
     return Limits(

@@ -1,7 +1,7 @@
 """The engine: one task that schedules steps, lets each take its time, and hands out the tokens.
 
-How long a step takes is the only thing invented here: a fixed part, a part per request in the batch, and a part per
-prompt token. What follows from it, queueing and batching, is the scheduler's.
+How long a step takes is the only thing invented here: a fixed part, a part per request in the batch, and a
+part per prompt token. What follows from it, queueing and batching, is the scheduler's.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ from harness.vllm_sim.tokenizer import Tokenizer, load
 
 log = logging.getLogger("vllm.engine")
 OUT_OF_MEMORY = (
-    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.25 GiB "
-    "of which 1.12 GiB is free."
+    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. "
+    "GPU 0 has a total capacity of 79.25 GiB of which 1.12 GiB is free."
 )
 
 

@@ -62,7 +62,7 @@ def entries(text: str) -> list[tuple[str, str, str]]:
     return [(group, invocation, " ".join(lines).strip()) for group, invocation, lines in found]
 
 
-def default_of(description: str) -> Any:  # noqa: ANN401 (a literal of any type)
+def default_of(description: str) -> Any:
     """The default that the description ends with; text that is no literal stays text."""
     match = DEFAULT.search(description)
     if match is None:

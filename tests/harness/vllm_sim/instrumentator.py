@@ -59,7 +59,8 @@ class HttpMetrics:
         )
         self.fine_duration = Histogram(
             "http_request_duration_highr_seconds",
-            "Latency with many buckets but no API specific labels. Made for more accurate percentile calculations. ",
+            "Latency with many buckets but no API specific labels. "
+            "Made for more accurate percentile calculations. ",
             buckets=MANY_BUCKETS,
             registry=registry,
         )

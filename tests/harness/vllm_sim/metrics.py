@@ -1,4 +1,7 @@
-"""The metrics of vLLM 0.32.0: names, labels and buckets of vllm/v1/metrics/loggers.py, moved by the same events."""
+"""The metrics of vLLM 0.32.0: names, labels and buckets, moved by the same events.
+
+Source: vllm/v1/metrics/loggers.py.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,7 +77,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Finished:
-    """What is counted of an answer that has ended; `choices` is n on the first of n answers and 0 on the others."""
+    """What is counted of an answer that has ended; `choices` is n on the first of n answers, else 0."""
 
     reason: str
     choices: int
@@ -168,7 +171,10 @@ class Metrics:
         """Families that nothing moves here, as nothing moves them in a plain vLLM."""
         for name, text in ESTIMATES.items():
             self._counter(name, f"{text} (for Model Flops Utilization calculations).")
-        external = "External prefix cache {} from KV connector cross-instance cache sharing, in terms of number of {} tokens."
+        external = (
+            "External prefix cache {} from KV connector cross-instance cache sharing, "
+            "in terms of number of {} tokens."
+        )
         self._counter("external_prefix_cache_queries", external.format("queries", "queried"))
         self._counter("external_prefix_cache_hits", external.format("hits", "cached"))
         self._counter("mm_cache_queries", "Multi-modal cache queries, in terms of number of queried items.")
@@ -184,7 +190,8 @@ class Metrics:
         self._running = self._gauge("num_requests_running", "Number of requests in model execution batches.")
         self._waiting = self._gauge("num_requests_waiting", "Number of requests waiting to be processed.")
         text = (
-            "Number of waiting requests by reason. Reason labels: 'capacity' = waiting for scheduling capacity; "
+            "Number of waiting requests by reason. "
+            "Reason labels: 'capacity' = waiting for scheduling capacity; "
             "'deferred' = deferred by transient constraints (LoRA budget, KV transfer, blocked status). "
             "Sum of all reasons equals vllm:num_requests_waiting."
         )
@@ -217,9 +224,10 @@ class Metrics:
             "prompt_tokens_cached", "Number of cached prompt tokens (local + external)."
         )
         text = (
-            "Prefix-cache hit tokens by the cache tier that supplied them: device (local HBM), host (offloaded to "
-            "DRAM), disk, p2p (transferred from another vLLM instance) or external_unspecified. Counted at "
-            "admission; sums to vllm:prefix_cache_hits + vllm:external_prefix_cache_hits."
+            "Prefix-cache hit tokens by the cache tier that supplied them: device (local HBM), "
+            "host (offloaded to DRAM), disk, p2p (transferred from another vLLM instance) or "
+            "external_unspecified. "
+            "Counted at admission; sums to vllm:prefix_cache_hits + vllm:external_prefix_cache_hits."
         )
         tiers = ("device", "host", "p2p", "disk", "external_unspecified")
         self._cached_by_source = self._counters("prompt_tokens_cached_by_source", text, "source", tiers)

@@ -1,4 +1,4 @@
-"""What stands around the routes: CORS, --api-key, --enable-request-id-headers, and --middleware, outermost."""
+"""What stands around the routes: CORS, --api-key, --enable-request-id-headers, --middleware outermost."""
 
 import argparse
 import importlib
@@ -83,7 +83,7 @@ def _add_named(app: FastAPI, name: str) -> None:
     module, attribute = name.rsplit(".", 1)
     found: Any = getattr(importlib.import_module(module), attribute)
     if inspect.isclass(found):
-        app.add_middleware(found)
+        app.add_middleware(found)  # type: ignore[arg-type]  # whether it fits shows when it is built
     elif inspect.iscoroutinefunction(found):
         app.middleware("http")(found)
     else:

@@ -1,4 +1,4 @@
-"""From a request body to orders for the engine: prompts become tokens, limits are checked, lengths are capped."""
+"""From a request body to orders for the engine: text becomes tokens, limits are checked, lengths capped."""
 
 from collections.abc import Sequence
 
@@ -49,9 +49,10 @@ def encode(engine: Engine, text: str) -> Sequence[int]:
     longest = engine.config.max_model_len
     if len(text) > longest * LONGEST_TOKEN:
         raise ApiError(
-            f"This model's maximum context length is {longest} tokens. However, your prompt contains {len(text)} "
-            f"characters (more than {longest * LONGEST_TOKEN} characters, which is the upper bound for {longest} "
-            "input tokens). Please reduce the length of the input prompt.",
+            f"This model's maximum context length is {longest} tokens. However, your prompt contains "
+            f"{len(text)} characters (more than {longest * LONGEST_TOKEN} characters, "
+            f"which is the upper bound for {longest} input tokens). "
+            "Please reduce the length of the input prompt.",
             "input_text",
             len(text),
         )
@@ -130,7 +131,7 @@ def _check_sampling(body: GenerationBody, max_tokens: int) -> None:
     temperature, top_p = body.temperature, body.top_p
     if temperature is not None and temperature < 0:
         raise ApiError(f"temperature must be non-negative, got {temperature}.", "temperature", temperature)
-    if temperature is not None and temperature > 2:  # noqa: PLR2004 (vLLM's bound)
+    if temperature is not None and temperature > 2:
         raise ApiError(f"temperature must be in [0, 2], got {temperature}.", "temperature", temperature)
     if top_p is not None and not 0 < top_p <= 1:
         raise ApiError(f"top_p must be in (0, 1], got {top_p}.", "top_p", top_p)

@@ -42,7 +42,7 @@ class GenerationBody(_Body):
 
     @model_validator(mode="before")
     @classmethod
-    def check_stream_options(cls, data: Any) -> Any:  # noqa: ANN401 (whatever the client sent)
+    def check_stream_options(cls, data: Any) -> Any:
         """Refuse stream options without a stream."""
         if isinstance(data, dict) and data.get("stream_options") and not data.get("stream"):
             raise ApiError("Stream options can only be defined when `stream=True`.", "stream_options")
@@ -61,7 +61,7 @@ class CompletionBody(GenerationBody):
 
     @model_validator(mode="before")
     @classmethod
-    def check_prompt(cls, data: Any) -> Any:  # noqa: ANN401 (whatever the client sent)
+    def check_prompt(cls, data: Any) -> Any:
         """Refuse a missing or empty prompt."""
         if isinstance(data, dict) and data.get("prompt") in (None, ""):
             raise ApiError("Either prompt or prompt_embeds must be provided and non-empty.", "prompt")

@@ -1,7 +1,7 @@
 """What stands in for a model: tokens that follow from the weights, the prompt and the seed alone.
 
-The same request gives the same answer on every engine with the same weights, another revision gives another answer,
-and now and then an answer ends by itself.
+The same request gives the same answer on every engine with the same weights, another revision gives another
+answer, and now and then an answer ends by itself.
 """
 
 from collections.abc import Collection, Sequence

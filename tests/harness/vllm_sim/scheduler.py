@@ -1,9 +1,11 @@
 """Which requests run in a step, and how many tokens of each: vLLM's continuous batching, without a clock.
 
-A step has a budget of tokens. Running requests get theirs first, oldest first; a request of which only the newest
-token is left to compute decodes, any other is still in its prompt, and a long prompt takes several steps. When
-blocks run out the youngest running request loses all of its blocks and waits again, at the front. With what is left
-of the budget waiting requests are admitted in their order. (vllm/v1/core/sched/scheduler.py)
+A step has a budget of tokens. Running requests get theirs first, oldest first; a request of which only the
+newest token is left to compute decodes, any other is still in its prompt, and a long prompt takes several
+steps. When blocks run out the youngest running request loses all of its blocks and waits again, at the front.
+With what is left of the budget waiting requests are admitted in their order.
+
+Source: vllm/v1/core/sched/scheduler.py.
 """
 
 from collections import deque
@@ -58,7 +60,7 @@ class Step:
 class Scheduler:
     """Two queues and a pool of blocks.
 
-    Call `schedule`, then `advance`, then for each request that `advance` returns append a token or `remove` it.
+    Call `schedule`, then `advance`, then append a token to each request that this returned or `remove` it.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -81,7 +83,7 @@ class Scheduler:
         request.blocks = []
 
     def schedule(self, held: Collection[Request] = ()) -> Step:
-        """Plan a step; the held requests keep their places but take no part."""
+        """Plan a step; held requests keep their places but take no part."""
         step = Step()
         budget = self._continue(step, held)
         if not step.preempted:
@@ -174,7 +176,7 @@ class Scheduler:
             self.pool.remember(block, key)
 
     def _keys(self, request: Request, count: int) -> list[int]:
-        """Keys of the first full blocks; each covers all tokens before it, so equal keys are equal prefixes."""
+        """Keys of the first full blocks; each covers all before it, so that equal keys are an equal prefix."""
         size = self.limits.block_size
         keys = request.keys
         while len(keys) < count:

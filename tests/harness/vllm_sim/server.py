@@ -1,7 +1,7 @@
 """The process: checks, the load, the HTTP server, and the way down after SIGTERM.
 
-As in vLLM the port is bound at once, but nothing listens on it before the model is loaded; after SIGTERM the port
-stays open and /health healthy until what runs has ended.
+As in vLLM the port is bound at once, but nothing listens on it before the model is loaded; after SIGTERM the
+port stays open and /health healthy until what runs has ended.
 """
 
 import argparse
@@ -69,8 +69,9 @@ def _check_shared_memory() -> None:
     free = shutil.disk_usage(SHARED_MEMORY).free
     if free < SHARED_MEMORY_MIB * MIB:
         raise RuntimeError(
-            f"Insufficient space in {SHARED_MEMORY} for shared-memory allocation: {SHARED_MEMORY_MIB} MiB required, "
-            f"{free / MIB:.0f} MiB free. Increase {SHARED_MEMORY} (e.g. --shm-size or --ipc=host)."
+            f"Insufficient space in {SHARED_MEMORY} for shared-memory allocation: "
+            f"{SHARED_MEMORY_MIB} MiB required, {free / MIB:.0f} MiB free. Increase {SHARED_MEMORY} "
+            "(e.g. --shm-size or --ipc=host)."
         )
 
 

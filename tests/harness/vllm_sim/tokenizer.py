@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib import resources
+from itertools import pairwise
 
 SPECIALS = (
     "<|endoftext|>",
@@ -67,9 +68,7 @@ class Tokenizer:
     def _merge(self, word: str) -> tuple[int, ...]:
         ids = [BYTES + byte for byte in word.encode("utf-8", "surrogatepass")]
         while len(ids) > 1:
-            best = min(
-                zip(ids, ids[1:], strict=False), key=lambda pair: self._ranks.get(pair, len(self._ranks))
-            )
+            best = min(pairwise(ids), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
             if best not in self._ranks:
                 break
             ids = join(ids, best, FIRST_MERGE + self._ranks[best])

@@ -8,6 +8,7 @@ import sys
 import sysconfig
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 from harness.vllm_sim.tokenizer import BYTES, FIRST_MERGE, WORDS, Pair, join
@@ -29,7 +30,7 @@ def train(texts: Iterable[str], count: int) -> list[Pair]:
     for token in range(FIRST_MERGE, FIRST_MERGE + count):
         pairs: Counter[Pair] = Counter()
         for ids, times in words:
-            for pair in zip(ids, ids[1:], strict=False):
+            for pair in pairwise(ids):
                 pairs[pair] += times
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
         words = [(join(ids, best, token), times) for ids, times in words]

@@ -78,11 +78,16 @@ class Simulation:
         assert not any(member.blocks for member in self.scheduler.waiting)
 
 
-@given(workloads(), st.integers(1, 6), st.integers(1, 40), st.booleans())
+@st.composite
+def limits(draw: st.DrawFn) -> Limits:
+    seqs, budget = draw(st.integers(1, 6)), draw(st.integers(1, 40))
+    return Limits(seqs, max(seqs, budget), CAPACITY, BLOCK, prefix_caching=draw(st.booleans()))
+
+
+@given(workloads(), limits())
 def test_every_request_ends_with_all_its_tokens_within_all_limits(
-    workload: list[tuple[int, int, int]], seqs: int, budget: int, caching: bool
+    workload: list[tuple[int, int, int]], limits: Limits
 ) -> None:
-    limits = Limits(seqs, max(seqs, budget), CAPACITY, BLOCK, prefix_caching=caching)
     simulation = Simulation(limits, workload)
     simulation.run()
     assert {len(done.tokens) == simulation.wanted[done] for done in simulation.finished} == {True}
