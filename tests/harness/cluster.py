@@ -1,0 +1,161 @@
+"""The cluster in use: the one that KUBECONFIG names, else kind's, else this machine's own."""
+
+import json
+import os
+from pathlib import Path
+from typing import Protocol
+
+from harness import builds, debian, gateway, images, kind, node, processes
+from harness.kubectl import get, kubectl
+from harness.paths import KUBECONFIG, LOCK
+from harness.shell import HarnessError, alone, progress
+
+DEFAULT_GPUS = "8"
+LOADED = KUBECONFIG.parent / "loaded"
+
+
+class Provider(Protocol):
+    """A way of having a cluster: the modules `kind` and `node`."""
+
+    SERVICE_TYPE: str
+
+    def refusal(self) -> str: ...
+    def is_running(self) -> bool: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def load(self, archive: Path) -> None: ...
+
+
+def up() -> Path:
+    """Make sure that a cluster with Envoy Gateway and the images of today runs, and return its kubeconfig.
+
+    A cluster that KUBECONFIG names is used as it is.
+
+    Raises:
+        HarnessError: this machine cannot run one, or a part of it did not become ready.
+
+    """
+    given = _given()
+    if given:
+        return given
+    provider = _provider()
+    with alone(LOCK):
+        archives = _build()
+        if not provider.is_running():
+            with progress("starting Kubernetes"):
+                provider.start()
+            _give_gpus()
+        _load(provider, archives)
+        if not gateway.is_ready(KUBECONFIG):
+            with progress("installing Envoy Gateway"):
+                gateway.install(KUBECONFIG, provider.SERVICE_TYPE)
+    return KUBECONFIG
+
+
+def down() -> None:
+    """Remove the harness's own cluster, as far as it is there; one that KUBECONFIG names stays."""
+    provider = _provider()
+    with alone(LOCK):
+        provider.stop()
+
+
+def build() -> list[Path]:
+    """Install, build and make what the cluster needs and this machine lacks; return the image archives.
+
+    Raises:
+        HarnessError: something could not be built.
+
+    """
+    with alone(LOCK):
+        return _build()
+
+
+def kubeconfig() -> Path:
+    """Return the kubeconfig of the cluster that runs.
+
+    Raises:
+        HarnessError: none runs.
+
+    """
+    path = _given() or KUBECONFIG
+    if not path.exists():
+        raise HarnessError("No cluster runs; `make cluster` starts one.")
+    return path
+
+
+def gateway_url() -> str:
+    """Return the base URL of the Gateway `models`, reachable from this machine, such as `http://10.96.3.7:80`."""
+    return gateway.url(kubeconfig())
+
+
+def stop_component(name: str) -> None:
+    """End a component of this machine's own cluster, such as `kube-apiserver`, as `kill` does."""
+    processes.stop(name)
+
+
+def kill_component(name: str) -> None:
+    """End a component of this machine's own cluster as `kill -9` does."""
+    processes.kill(name)
+
+
+def start_component(name: str) -> None:
+    """Start a component of this machine's own cluster again, and wait until it is ready.
+
+    Raises:
+        KeyError: there is no such component.
+        HarnessError: it did not become ready.
+
+    """
+    node.start_component(name)
+
+
+def status() -> dict[str, bool]:
+    """Return for each part of the harness's own cluster whether it runs and answers."""
+    parts = node.status() if _provider() is node else {"kind": kind.is_running()}
+    return parts | {"gateway": KUBECONFIG.exists() and all(parts.values()) and gateway.is_ready(KUBECONFIG)}
+
+
+def _given() -> Path | None:
+    """Return the kubeconfig that KUBECONFIG names, unless it is the harness's own."""
+    named = Path(os.environ.get("KUBECONFIG") or KUBECONFIG)
+    return None if named == KUBECONFIG else named
+
+
+def _provider() -> Provider:
+    provider: Provider = kind if kind.is_possible() else node
+    refusal = provider.refusal()
+    if refusal:
+        raise HarnessError(refusal)
+    return provider
+
+
+def _build() -> list[Path]:
+    debian.install()
+    builds.build_all()
+    return images.build_all()
+
+
+def _load(provider: Provider, archives: list[Path]) -> None:
+    """Give the cluster the images that it does not have yet in this very content."""
+    LOADED.mkdir(parents=True, exist_ok=True)
+    for archive in archives:
+        if not (LOADED / archive.name).exists():
+            provider.load(archive)
+            (LOADED / archive.name).touch()
+
+
+def _give_gpus() -> None:
+    """Let the node have GPUs: there are none, and the engine of the tests needs none."""
+    count = os.environ.get("PILOTHOUSE_FAKE_GPUS", DEFAULT_GPUS)
+    fields = ("capacity", "allocatable")
+    patch = [{"op": "add", "path": f"/status/{field}/nvidia.com~1gpu", "value": count} for field in fields]
+    name = get(KUBECONFIG, "nodes")[0]["metadata"]["name"]
+    kubectl(
+        KUBECONFIG,
+        "patch",
+        "node",
+        name,
+        "--subresource=status",
+        "--type=json",
+        f"--patch={json.dumps(patch)}",
+    )

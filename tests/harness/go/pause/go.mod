@@ -1,0 +1,3 @@
+module pilothouse.dev/tests/harness/pause
+
+go 1.25.0

