@@ -1,0 +1,103 @@
+"""Starts the operator: reads the settings and wires the parts, here and nowhere else."""
+
+import asyncio
+import sys
+import time
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+from kubernetes.aio.config import ConfigException
+from pydantic import ValidationError
+
+from pilothouse.act.apply import Apply
+from pilothouse.act.credentials import Credentials
+from pilothouse.act.events import Events
+from pilothouse.act.kube import Kube
+from pilothouse.act.rest import connect
+from pilothouse.control.handlers import observer, watch
+from pilothouse.control.health import Health
+from pilothouse.control.leader import Leader
+from pilothouse.control.operator import Operator
+from pilothouse.control.queue import Queue
+from pilothouse.control.reconcile import Decisions, Reconcile
+from pilothouse.control.resync import Resync
+from pilothouse.control.worker import Workers
+from pilothouse.kinds import POD
+from pilothouse.names import DEPLOYMENT
+from pilothouse.observe.gather import Gather
+from pilothouse.observe.store import Store
+from pilothouse.plan.invalid import invalid
+from pilothouse.plan.observed import Object, ObjectKey
+from pilothouse.plan.plan import plan
+from pilothouse.settings import Settings
+from pilothouse.telemetry import logging
+from pilothouse.telemetry.logging import get_logger
+
+_log: Final = get_logger(__name__)
+
+
+def main() -> None:
+    """Run until SIGTERM; exit 2 for bad settings or no cluster, 1 when a part failed."""
+    try:
+        settings = Settings.from_environment()
+    except ValidationError as error:
+        sys.exit(f"pilothouse: bad settings: {error}")
+    logging.configure(settings.log_level)
+    try:
+        asyncio.run(_run(settings))
+    except ConfigException as error:
+        sys.exit(f"pilothouse: no cluster: {error}")
+
+
+async def _run(settings: Settings) -> None:
+    credentials = await Credentials.load()
+    async with connect(credentials) as kube:
+        await _operator(settings, credentials, kube).run()
+
+
+def _operator(settings: Settings, credentials: Credentials, kube: Kube) -> Operator:
+    store, queue = Store(), Queue[ObjectKey]()
+    resync = Resync(kube, store, queue, time.monotonic)
+    gather = Gather(store, partial(_list_pods, kube), _now)
+    reconcile = Reconcile(
+        store=store,
+        gather=gather,
+        decide=Decisions(plan, invalid),
+        apply=Apply(kube, store.upsert),
+        kube=kube,
+        events=Events(kube, settings.identity, _now),
+    )
+    health = Health(
+        oldest_reconcile=queue.oldest_running,
+        resync_age=lambda: time.monotonic() - resync.attempted_at,
+        lost_watches=resync.lost_watches,
+        filled=lambda: resync.filled,
+        settings=settings,
+    )
+    return Operator(
+        settings=settings,
+        queue=queue,
+        workers=Workers(queue, reconcile, settings.workers),
+        resync=resync,
+        leader=Leader(kube, settings),
+        health=health,
+        watch=partial(watch, observer(store, queue), credentials),
+    )
+
+
+async def _list_pods(kube: Kube, key: ObjectKey) -> list[Object]:
+    selector = f"{DEPLOYMENT}={key.name}"
+    return [
+        pod
+        async for page in kube.pages(POD, namespace=key.namespace, selector=selector)
+        for pod in page.items
+    ]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+if __name__ == "__main__":
+    main()

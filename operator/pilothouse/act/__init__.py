@@ -1,0 +1,1 @@
+"""Changing the world: what a Plan says, and nothing more."""

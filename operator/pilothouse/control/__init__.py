@@ -1,0 +1,1 @@
+"""The loop that joins observing, planning and acting."""

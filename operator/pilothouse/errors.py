@@ -1,0 +1,40 @@
+"""The errors that Pilothouse raises itself, as one tree.
+
+    PilothouseError
+    ├── Retryable                   the network, a timeout, 429, 5xx: the same request may succeed later
+    │   └── Conflict                409: the object is not what it was thought to be; look again
+    └── Terminal                    another 4xx: the same request will be refused again
+        ├── NotFound                404: the object, its namespace or its kind is not there
+        └── NamespaceTerminating    the namespace is going away, and the object with it
+
+Any other exception that reaches a reconcile is a defect; it is caught, counted and logged at one edge, in
+`control.reconcile`.
+"""
+
+
+class PilothouseError(Exception):
+    """The base of the tree."""
+
+
+class Retryable(PilothouseError):  # noqa: N818 -- the name is the outcome
+    """The same request may succeed later; `retry_after` is the server's wish in seconds, if it has one."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Conflict(Retryable):
+    """The object is another one, or belongs to someone else, or changed meanwhile."""
+
+
+class Terminal(PilothouseError):  # noqa: N818 -- the name is the outcome
+    """The server refused the request; it is refused again until something else changes."""
+
+
+class NotFound(Terminal):
+    """The object, its namespace or its kind is not there."""
+
+
+class NamespaceTerminating(Terminal):
+    """The namespace is being deleted, so nothing can be created in it."""

@@ -1,0 +1,72 @@
+"""The Kubernetes kinds that Pilothouse reads or writes, and where the API server serves them."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from pilothouse import names
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of one API version.
+
+    An optional kind may be missing from a cluster, come later and go again: that costs what needs it, nothing
+    else.
+    """
+
+    name: str
+    group: str
+    version: str
+    plural: str
+    namespaced: bool = True
+    optional: bool = False
+
+    @property
+    def api_version(self) -> str:
+        """The `apiVersion` of its objects."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def root(self) -> str:
+        """The path below which the API server serves this API version."""
+        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """Build the path of one object, of one namespace's objects, or of all (the empty namespace)."""
+        scope = f"namespaces/{namespace}" if namespace else ""
+        return "/".join(part for part in (self.root, scope, self.plural, name, subresource) if part)
+
+
+_GATEWAY_API: Final = "gateway.networking.k8s.io"
+
+MODEL_DEPLOYMENT: Final = Kind("ModelDeployment", names.GROUP, names.VERSION, "modeldeployments")
+QUEUE_CLASS: Final = Kind("QueueClass", names.GROUP, names.VERSION, "queueclasses", namespaced=False)
+ROLLOUT_POLICY: Final = Kind("RolloutPolicy", names.GROUP, names.VERSION, "rolloutpolicies", namespaced=False)
+GATEWAY: Final = Kind("Gateway", _GATEWAY_API, "v1", "gateways", optional=True)
+
+DEPLOYMENT: Final = Kind("Deployment", "apps", "v1", "deployments")
+CONTROLLER_REVISION: Final = Kind("ControllerRevision", "apps", "v1", "controllerrevisions")
+SERVICE: Final = Kind("Service", "", "v1", "services")
+POD_DISRUPTION_BUDGET: Final = Kind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets")
+HTTP_ROUTE: Final = Kind("HTTPRoute", _GATEWAY_API, "v1", "httproutes", optional=True)
+
+POD: Final = Kind("Pod", "", "v1", "pods")
+EVENT: Final = Kind("Event", "events.k8s.io", "v1", "events")
+LEASE: Final = Kind("Lease", "coordination.k8s.io", "v1", "leases")
+
+REFERENCED: Final = (QUEUE_CLASS, ROLLOUT_POLICY, GATEWAY)
+"""Kinds that a ModelDeployment refers to by name."""
+
+CHILDREN: Final = (DEPLOYMENT, SERVICE, POD_DISRUPTION_BUDGET, CONTROLLER_REVISION, HTTP_ROUTE)
+"""Kinds that Pilothouse creates for a ModelDeployment; only those with its label are watched."""
+
+WATCHED: Final = (MODEL_DEPLOYMENT, *REFERENCED, *CHILDREN)
+"""Kinds of which the Store holds every object that matters."""
+
+OPTIONAL: Final = tuple(kind for kind in WATCHED if kind.optional)
+"""Kinds that a cluster may lack."""
+
+CHILDREN_SELECTOR: Final = f"{names.MANAGED_BY}={names.MANAGED_BY_VALUE}"
+"""The label selector of all children."""
+
+BY_NAME: Final = {kind.name: kind for kind in (*WATCHED, POD, EVENT, LEASE)}

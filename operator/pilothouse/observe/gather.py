@@ -1,0 +1,69 @@
+"""Puts together all that one reconcile may know."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from pilothouse.api.modeldeployment import ModelDeployment
+from pilothouse.api.queueclass import QueueClass
+from pilothouse.api.rolloutpolicy import BUILT_IN, RolloutPolicy, RolloutPolicySpec
+from pilothouse.kinds import DEPLOYMENT, GATEWAY, QUEUE_CLASS, ROLLOUT_POLICY
+from pilothouse.observe.references import references
+from pilothouse.observe.store import Store
+from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
+
+ListPods = Callable[[ObjectKey], Awaitable[list[Object]]]
+"""Lists the pods of a ModelDeployment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """Builds `Observed` from the Store; the pods alone are asked for, and only while some are not ready."""
+
+    store: Store
+    list_pods: ListPods
+    now: Callable[[], datetime]
+
+    async def __call__(self, live: Object) -> Observed:
+        """Observe one ModelDeployment.
+
+        Raises pydantic's ValidationError for an object that does not hold to this schema, and what
+        `list_pods` raises.
+        """
+        key = key_of(live)
+        deployment = ModelDeployment.parse(live)
+        children = self.store.children(key, live["metadata"]["uid"])
+        return Observed(
+            now=self.now(),
+            deployment=deployment,
+            queue_class=self._queue_class(deployment),
+            policy=self._policy(deployment),
+            children=children,
+            pods=tuple(await self.list_pods(key)) if _lacks_pods(children.values()) else (),
+            gateways=self._gateways(live),
+            served_kinds=self.store.served_kinds,
+        )
+
+    def _queue_class(self, deployment: ModelDeployment) -> QueueClass | None:
+        obj = self.store.get(ObjectKey(QUEUE_CLASS.name, "", deployment.spec.queue_class_name))
+        return QueueClass.parse(obj) if obj else None
+
+    def _policy(self, deployment: ModelDeployment) -> RolloutPolicySpec | None:
+        name = deployment.spec.rollout.policy_name
+        if name is None:
+            return BUILT_IN
+        obj = self.store.get(ObjectKey(ROLLOUT_POLICY.name, "", name))
+        return RolloutPolicy.parse(obj).spec if obj else None
+
+    def _gateways(self, live: Object) -> dict[ObjectKey, Object]:
+        keys = (key for key in references(live) if key.kind == GATEWAY.name)
+        return {key: gateway for key in keys if (gateway := self.store.get(key))}
+
+
+def _lacks_pods(children: Iterable[Object]) -> bool:
+    """Tell whether a child Deployment has fewer ready pods than it asks for."""
+    return any(
+        (child.get("status") or {}).get("readyReplicas", 0) < child["spec"].get("replicas", 1)
+        for child in children
+        if child["kind"] == DEPLOYMENT.name
+    )

@@ -1,0 +1,66 @@
+"""All configuration of the operator, read from the environment once at start."""
+
+import os
+import socket
+import uuid
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_PREFIX: Final = "PILOTHOUSE_"
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+def _unique_identity() -> str:
+    return f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+
+
+class Settings(BaseModel):
+    """Each field is the environment variable PILOTHOUSE_<FIELD>; durations are in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    namespace: str = "pilothouse-system"
+    """Where the Lease is."""
+    identity: str = Field(default_factory=_unique_identity, min_length=1)
+    """Who holds the Lease: the pod's name, so that a restarted container takes up its own Lease at once."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    http_host: str = "0.0.0.0"  # noqa: S104 -- probes and Prometheus come from other addresses
+    http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Where /healthz, /readyz and /metrics are served."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 16
+    """How many ModelDeployments are reconciled at the same time."""
+    resync_seconds: Seconds = 600
+    """How often what is known is compared with what is there."""
+    discovery_seconds: Seconds = 15
+    """How often is asked whether the optional kinds are served."""
+    lease_seconds: Seconds = 15
+    """How long others wait for a holder that is silent."""
+    renew_deadline_seconds: Seconds = 10
+    """How long the holder works on without a successful renewal."""
+    retry_seconds: Seconds = 2
+    """How often the Lease is renewed, or looked at by a standby."""
+    stop_seconds: Seconds = 10
+    """How long running reconciles may take to finish at a stop."""
+    stuck_seconds: Seconds = 300
+    """How long one reconcile may run before /healthz fails."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read PILOTHOUSE_*; raises pydantic's ValidationError for an unknown name or a bad value."""
+        return cls.model_validate(
+            {key.removeprefix(_PREFIX).lower(): value for key, value in environment.items() if _is_ours(key)}
+        )
+
+    @model_validator(mode="after")
+    def _writing_stops_before_the_lease_is_lost(self) -> Self:
+        if not self.retry_seconds < self.renew_deadline_seconds < self.lease_seconds:
+            raise ValueError("it must hold that retry_seconds < renew_deadline_seconds < lease_seconds")
+        return self
+
+
+def _is_ours(key: str) -> bool:
+    """Kubernetes itself puts PILOTHOUSE_SERVICE_HOST and the like into pods, for a Service of that name."""
+    return key.startswith(_PREFIX) and not key.startswith((f"{_PREFIX}SERVICE_", f"{_PREFIX}PORT"))

@@ -1,0 +1,116 @@
+"""Every metric of the operator.
+
+| metric | type | labels |
+|---|---|---|
+| pilothouse_reconcile_total | counter | controller, result: done, again, retry, give_up |
+| pilothouse_reconcile_errors_total | counter | controller |
+| pilothouse_reconcile_terminal_errors_total | counter | controller |
+| pilothouse_reconcile_duration_seconds | histogram | controller |
+| pilothouse_active_workers | gauge | controller |
+| pilothouse_max_concurrent_reconciles | gauge | controller |
+| pilothouse_queue_depth | gauge | |
+| pilothouse_queue_latency_seconds | histogram | |
+| pilothouse_queue_retries_total | counter | |
+| pilothouse_api_requests_total | counter | verb, kind, code (HTTP status, or `error` without an answer) |
+| pilothouse_watch_events_total | counter | kind |
+| pilothouse_watched_objects | gauge | kind |
+| pilothouse_resync_total | counter | result: success, failure |
+| pilothouse_resync_missed_changes_total | counter | kind |
+| pilothouse_leader | gauge | |
+
+Beside these stand the usual `process_*` and `python_*` metrics. No label names an object.
+"""
+
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+
+REGISTRY: Final = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+PlatformCollector(registry=REGISTRY)
+GCCollector(registry=REGISTRY)
+
+CONTROLLER: Final = "modeldeployment"
+_DURATIONS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+RECONCILES: Final = Counter(
+    "pilothouse_reconcile",
+    "Reconciles that ended. Labeled by controller and result.",
+    ("controller", "result"),
+    registry=REGISTRY,
+)
+RECONCILE_ERRORS: Final = Counter(
+    "pilothouse_reconcile_errors",
+    "Reconciles that failed and are tried again. Labeled by controller.",
+    ("controller",),
+    registry=REGISTRY,
+)
+TERMINAL_ERRORS: Final = Counter(
+    "pilothouse_reconcile_terminal_errors",
+    "Reconciles that were given up until a change. Labeled by controller.",
+    ("controller",),
+    registry=REGISTRY,
+)
+RECONCILE_SECONDS: Final = Histogram(
+    "pilothouse_reconcile_duration_seconds",
+    "How long a reconcile took. Labeled by controller.",
+    ("controller",),
+    buckets=_DURATIONS,
+    registry=REGISTRY,
+)
+ACTIVE_WORKERS: Final = Gauge(
+    "pilothouse_active_workers",
+    "Reconciles under way. Labeled by controller.",
+    ("controller",),
+    registry=REGISTRY,
+)
+MAX_CONCURRENT: Final = Gauge(
+    "pilothouse_max_concurrent_reconciles",
+    "How many reconciles may run at a time. Labeled by controller.",
+    ("controller",),
+    registry=REGISTRY,
+)
+QUEUE_DEPTH: Final = Gauge("pilothouse_queue_depth", "Keys that wait for a worker.", registry=REGISTRY)
+QUEUE_LATENCY: Final = Histogram(
+    "pilothouse_queue_latency_seconds",
+    "How long a key waited for a worker.",
+    buckets=_DURATIONS,
+    registry=REGISTRY,
+)
+QUEUE_RETRIES: Final = Counter("pilothouse_queue_retries", "Keys put back with backoff.", registry=REGISTRY)
+API_REQUESTS: Final = Counter(
+    "pilothouse_api_requests",
+    "Requests to the API server, watches aside. Labeled by verb, kind and code.",
+    ("verb", "kind", "code"),
+    registry=REGISTRY,
+)
+WATCH_EVENTS: Final = Counter(
+    "pilothouse_watch_events",
+    "Objects that the watches brought. Labeled by kind.",
+    ("kind",),
+    registry=REGISTRY,
+)
+WATCHED_OBJECTS: Final = Gauge(
+    "pilothouse_watched_objects", "Objects held in memory. Labeled by kind.", ("kind",), registry=REGISTRY
+)
+RESYNCS: Final = Counter(
+    "pilothouse_resync",
+    "Comparisons of what is known with what is there. Labeled by result.",
+    ("result",),
+    registry=REGISTRY,
+)
+MISSED_CHANGES: Final = Counter(
+    "pilothouse_resync_missed_changes",
+    "Changes that a resync found and no watch brought. Labeled by kind.",
+    ("kind",),
+    registry=REGISTRY,
+)
+LEADER: Final = Gauge("pilothouse_leader", "1 while this process holds the Lease.", registry=REGISTRY)
