@@ -42,6 +42,10 @@ def test_the_chart_installs_the_generated_crds() -> None:
     assert (REPOSITORY / "charts/pilothouse/crds").resolve() == REPOSITORY / "crds"
 
 
+def test_a_crd_has_no_empty_map_that_the_api_server_would_drop() -> None:
+    assert [file.name for file in (REPOSITORY / "crds").iterdir() if "properties: {}" in file.read_text()] == []
+
+
 def test_the_chart_has_the_version_of_the_operator() -> None:
     chart = yaml.safe_load((REPOSITORY / "charts/pilothouse/Chart.yaml").read_text())
 

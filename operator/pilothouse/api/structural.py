@@ -92,7 +92,8 @@ def _said(default: Any) -> Any:  # noqa: ANN401 -- any JSON value
 
 def _children(plain: Schema, definitions: Mapping[str, Schema]) -> Schema:
     children: Schema = {}
-    if "properties" in plain:
+    # The API server drops an empty map, and the next server-side apply of it would be a conflict.
+    if plain.get("properties"):
         properties = plain["properties"].items()
         children["properties"] = {name: structural(child, definitions) for name, child in properties}
     if isinstance(plain.get("additionalProperties"), dict):
