@@ -90,6 +90,7 @@ class Api:
         if body.suffix is not None:
             raise PlainError("suffix is only supported for models with FIM completion rendering", "suffix")
         check_output_length(self._engine, body.max_tokens, "max_tokens")
+        self._check_logprobs(body.logprobs)
         prompts = encode_all(self._engine, body.prompt or [])
         sampled = body.model_copy(update={"max_tokens": 1}) if body.echo and body.max_tokens == 0 else body
         call = self._engine.generate(orders(self._engine, sampled, prompts, request_id))
@@ -109,6 +110,7 @@ class Api:
         """Write the next message of a chat."""
         request_id = answer.request_id("chatcmpl", request, body)
         self._admit(body, request_id)
+        self._check_tools(body)
         parameter = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
         check_output_length(self._engine, getattr(body, parameter), parameter)
         prompt = encode(
@@ -121,7 +123,7 @@ class Api:
             model=self._names()[0],
             fingerprint=self._engine.config.fingerprint,
             body=body,
-            prompt_tokens=len(prompt),
+            prompt=prompt,
             tokenizer=self._engine.tokenizer,
             call=call,
             role=self._args.response_role,
@@ -169,11 +171,23 @@ class Api:
         errors = self._engine.faults.errors
         if errors is not None and hit(errors.share, request_id):
             raise InjectedError(errors.status)
-        self._engine.check_admission(body.n or 1)
+        self._engine.check_admission(body.choices)
 
     def _check_model(self, model: str | None) -> None:
         if model and model not in self._names():
             raise UnknownModelError(model, ", ".join(self._names()))
+
+    def _check_logprobs(self, wanted: int | None) -> None:
+        longest = self._args.max_logprobs
+        if wanted is not None and wanted > longest:
+            message = f"Requested sample logprobs of {wanted}, which is greater than max allowed: {longest}"
+            raise ApiError(message, "logprobs", wanted)
+
+    def _check_tools(self, body: ChatBody) -> None:
+        choice = body.tool_choice or ("auto" if body.tools else "none")
+        if choice == "auto" and not self._args.enable_auto_tool_choice:
+            needed = "--enable-auto-tool-choice and --tool-call-parser"
+            raise ApiError(f'"auto" tool choice requires {needed} to be set')
 
     def _names(self) -> Sequence[str]:
         wrong = self._engine.faults.model_name

@@ -19,27 +19,22 @@ class Chat:
     model: str
     fingerprint: str | None
     body: ChatBody
-    prompt_tokens: int
+    prompt: Sequence[int]
     tokenizer: Tokenizer
     call: Call
     role: str
 
-    @property
-    def answers(self) -> int:
-        """How many choices are wanted."""
-        return self.body.n or 1
-
     async def whole(self) -> Json:
         """The answer at once."""
-        answers = await collect(self.call, self.answers)
+        answers = await collect(self.call, self.body.choices)
         return {
             **self._head("chat.completion"),
             "choices": [self._choice(index, answer) for index, answer in enumerate(answers)],
             "service_tier": None,
             "system_fingerprint": self.fingerprint,
-            "usage": full_usage(self.prompt_tokens, answers),
+            "usage": full_usage(len(self.prompt), answers),
             "prompt_logprobs": None,
-            "prompt_token_ids": None,
+            "prompt_token_ids": self.prompt if self.body.return_token_ids else None,
             "prompt_text": None,
             "kv_transfer_params": None,
             "ec_transfer_params": None,
@@ -48,20 +43,20 @@ class Chat:
 
     async def events(self, *, include_usage: bool, continuous_usage: bool) -> AsyncIterator[str]:
         """The answer as a stream; each choice begins with its role, once there is a first token."""
-        lengths = [0] * self.answers
+        lengths = [0] * self.body.choices
         async for piece in self.call.pieces():
             if not any(lengths):
-                for index in range(self.answers):
+                for index in range(self.body.choices):
                     yield event(self._opening(index, continuous_usage=continuous_usage))
             lengths[piece.index] += len(piece.token_ids)
             chunk = self._chunk([self._delta(piece)])
             if continuous_usage:
-                chunk["usage"] = usage(self.prompt_tokens, lengths[piece.index])
+                chunk["usage"] = usage(len(self.prompt), lengths[piece.index])
             if piece.finish_reason and not include_usage and self.fingerprint:
                 chunk["system_fingerprint"] = self.fingerprint
             yield event(chunk)
         if include_usage:
-            total = self._chunk([]) | {"usage": usage(self.prompt_tokens, sum(lengths))}
+            total = self._chunk([]) | {"usage": usage(len(self.prompt), sum(lengths))}
             yield event(total | ({"system_fingerprint": self.fingerprint} if self.fingerprint else {}))
         yield DONE
 
@@ -76,8 +71,9 @@ class Chat:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
         chunk = self._chunk([choice])
         if continuous_usage:
-            chunk["usage"] = usage(self.prompt_tokens, 0)
-        return chunk | {"prompt_token_ids": None, "prompt_text": None}
+            chunk["usage"] = usage(len(self.prompt), 0)
+        prompt = self.prompt if self.body.return_token_ids else None
+        return chunk | {"prompt_token_ids": prompt, "prompt_text": None}
 
     def _delta(self, piece: Piece) -> Json:
         end = {"stop_reason": piece.stop_reason} if piece.finish_reason else {}
@@ -87,7 +83,7 @@ class Chat:
             "logprobs": self._logprobs(piece.token_ids),
             "finish_reason": piece.finish_reason,
             **end,
-            "token_ids": None,
+            "token_ids": piece.token_ids if self.body.return_token_ids else None,
         }
 
     def _choice(self, index: int, answer: Answer) -> Json:
@@ -105,7 +101,7 @@ class Chat:
             "logprobs": self._logprobs(answer.token_ids),
             "finish_reason": answer.finish_reason,
             "stop_reason": answer.stop_reason,
-            "token_ids": None,
+            "token_ids": answer.token_ids if self.body.return_token_ids else None,
             "routed_experts": None,
         }
 

@@ -30,7 +30,7 @@ class Completion:
 
     async def whole(self) -> Json:
         """The answer at once."""
-        answers = await collect(self.call, len(self.prompts) * self.body.n)
+        answers = await collect(self.call, len(self.prompts) * self.body.choices)
         return {
             **self._head(),
             "choices": [self._choice(index, answer) for index, answer in enumerate(answers)],
@@ -44,7 +44,7 @@ class Completion:
 
     async def events(self, *, include_usage: bool, continuous_usage: bool) -> AsyncIterator[str]:
         """The answer as a stream."""
-        lengths = [0] * len(self.prompts) * self.body.n
+        lengths = [0] * len(self.prompts) * self.body.choices
         begun: set[int] = set()
         async for piece in self.call.pieces():
             lengths[piece.index] += len(piece.token_ids)
@@ -53,8 +53,7 @@ class Completion:
             if piece.finish_reason and not include_usage and self.fingerprint:
                 chunk["system_fingerprint"] = self.fingerprint
             if continuous_usage:
-                prompt = self.prompts[piece.index // self.body.n]
-                chunk["usage"] = usage(len(prompt), lengths[piece.index])
+                chunk["usage"] = usage(len(self._prompt(piece.index)), lengths[piece.index])
             yield event(chunk)
         if include_usage:
             total = {**self._head(), "choices": [], "usage": usage(self.prompt_tokens, sum(lengths))}
@@ -71,9 +70,9 @@ class Completion:
             "logprobs": self._logprobs(answer.token_ids),
             "finish_reason": answer.finish_reason,
             "stop_reason": answer.stop_reason,
-            "token_ids": None,
+            "token_ids": answer.token_ids if self.body.return_token_ids else None,
             "prompt_logprobs": None,
-            "prompt_token_ids": None,
+            "prompt_token_ids": self._prompt(index) if self.body.return_token_ids else None,
             "routed_experts": None,
         }
 
@@ -84,15 +83,19 @@ class Completion:
             "logprobs": self._logprobs(piece.token_ids),
             "finish_reason": piece.finish_reason,
             "stop_reason": piece.stop_reason,
-            "prompt_token_ids": None,
-            "token_ids": None,
+            "prompt_token_ids": self._prompt(piece.index) if self.body.return_token_ids and first else None,
+            "token_ids": piece.token_ids if self.body.return_token_ids else None,
         }
 
     def _text(self, index: int, text: str, *, first: bool) -> str:
         if not (self.body.echo and first):
             return text
-        prompt = self.tokenizer.decode(self.prompts[index // self.body.n])
+        prompt = self.tokenizer.decode(self._prompt(index))
         return prompt if self.body.max_tokens == 0 else prompt + text
+
+    def _prompt(self, index: int) -> Sequence[int]:
+        """What choice number `index` answers."""
+        return self.prompts[index // self.body.choices]
 
     def _logprobs(self, token_ids: Sequence[int]) -> Json | None:
         """The form of log probabilities; the values are none of a model's."""

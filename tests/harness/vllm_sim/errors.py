@@ -12,8 +12,8 @@ from harness.vllm_sim.engine import EngineClosedError, QueueFullError
 MOST_ERRORS = 10
 LONGEST_INPUT = 200
 LONGEST_ERROR = 1000
-# Segments of pydantic's error places that name no field: wrappers, union branches, types.
-NO_FIELD = re.compile(r".*[\[\]{}()].*|str|int|float|bool|list|dict|none|nullable|union|function-\w+")
+# Segments of pydantic's error places that name no field: wrappers, union branches, types, our own bodies.
+NO_FIELD = re.compile(r".*[\[\]{}()].*|str|int|float|bool|list|dict|none|nullable|union|Tokenize\w+")
 BUSY = {
     "max_num_queued_reqs": "The engine is currently busy and cannot accept new requests. ",
     "max_num_queued_tokens": "The engine has reached its prefill token backlog limit. ",

@@ -20,7 +20,7 @@ BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 JsonObject = dict[str, Any]
 
 
-def human_int(value: str) -> int:
+def human_readable_int(value: str) -> int:
     """Read `1k` as 1000, `1K` as 1024, `25.6k` as 25600; a plain number as itself."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmMgGtT])", value.strip())
     if match is None:
@@ -36,18 +36,26 @@ def human_int(value: str) -> int:
     return int(number) * BINARY[suffix]
 
 
-def human_int_or_auto(value: str) -> int:
-    """Read `auto` and `-1` as -1, and what human_int reads."""
-    return -1 if value.strip().lower() in {"-1", "auto"} else human_int(value)
+def human_readable_int_or_auto(value: str) -> int:
+    """Read `auto` and `-1` as -1, and what human_readable_int reads."""
+    return -1 if value.strip().lower() in {"-1", "auto"} else human_readable_int(value)
+
+
+def parsed_json(value: str) -> object:
+    """Read JSON, or complain as vLLM does, with the address of a function."""
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"Value {value} cannot be converted to {json.loads}.") from error
 
 
 READERS: dict[str, Callable[[str], object]] = {
     "str": str,
     "int": int,
     "float": float,
-    "json": json.loads,
-    "human_int": human_int,
-    "human_int_or_auto": human_int_or_auto,
+    "json": parsed_json,
+    "human_readable_int": human_readable_int,
+    "human_readable_int_or_auto": human_readable_int_or_auto,
 }
 
 
@@ -160,7 +168,7 @@ def _put(target: JsonObject, keys: Sequence[str], value: object) -> None:
 
 
 def _literal(text: str) -> object:
-    for read in (json.loads, human_int):
+    for read in (json.loads, human_readable_int):
         try:
             return read(text)
         except (ValueError, argparse.ArgumentTypeError):

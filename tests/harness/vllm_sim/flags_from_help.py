@@ -77,9 +77,9 @@ def default_of(description: str) -> Any:
 def type_of(name: str, description: str, default: object) -> str:
     """Name of the function in flags.py that reads the flag's value."""
     if "'auto' as a special value" in description:
-        return "human_int_or_auto"
+        return "human_readable_int_or_auto"
     if "human-readable integers" in description:
-        return "human_int"
+        return "human_readable_int"
     if "valid JSON string" in description or name in JSON_LISTS:
         return "json"
     if name in INTEGERS or type(default) is int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from harness.vllm_sim import limits
 from harness.vllm_sim.engine import Engine
 from harness.vllm_sim.errors import ApiError
 from harness.vllm_sim.generation import Order
@@ -13,7 +14,9 @@ PromptInput = Sequence[int] | Sequence[Sequence[int]] | str | Sequence[str]
 
 
 def chat_text(messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
-    """The prompt that the chat template (ChatML) makes of the messages."""
+    """The prompt that the chat template (ChatML) makes of the messages; raises ApiError if there are none."""
+    if not messages:
+        raise ApiError("Cannot apply chat template to an empty conversation. Provide at least one message.")
     turns = "".join(f"<|im_start|>{message.role}\n{message.text}<|im_end|>\n" for message in messages)
     return turns + "<|im_start|>assistant\n" if add_generation_prompt else turns
 
@@ -34,6 +37,8 @@ def encode_all(engine: Engine, prompt: PromptInput) -> list[Sequence[int]]:
     """The prompts of a completion request as tokens; raises ApiError where one is too long or no token."""
     if isinstance(prompt, str):
         return [encode(engine, prompt)]
+    if not prompt:
+        raise ApiError("You must pass at least one prompt")
     tokens = [token for token in prompt if isinstance(token, int)]
     if tokens:
         return [_checked(engine, tokens)]
@@ -94,22 +99,20 @@ def _short_enough(engine: Engine, tokens: Sequence[int]) -> Sequence[int]:
 
 def _samplings(engine: Engine, body: GenerationBody, prompt_length: int) -> list[Sampling]:
     max_tokens = _max_tokens(engine, body, prompt_length)
-    _check_sampling(body, max_tokens)
-    n = body.n or 1
-    stop = [body.stop] if isinstance(body.stop, str) else body.stop or []
+    limits.check(body, max_tokens)
     return [
         Sampling(
             max_tokens=max_tokens,
             min_tokens=body.min_tokens,
-            stop=tuple(stop),
+            stop=tuple(body.stops),
             stop_token_ids=frozenset(body.stop_token_ids or ()),
             include_stop=body.include_stop_str_in_output,
             ignore_eos=body.ignore_eos,
             seed=body.seed or 0,
-            n=n,
+            n=body.choices,
             choice=choice,
         )
-        for choice in range(n)
+        for choice in range(body.choices)
     ]
 
 
@@ -120,24 +123,3 @@ def _max_tokens(engine: Engine, body: GenerationBody, prompt_length: int) -> int
         asked = body.max_completion_tokens  # type: ignore[attr-defined]
     room = engine.config.max_model_len - prompt_length
     return min(limit for limit in (room, asked, engine.config.max_output_tokens) if limit is not None)
-
-
-def _check_sampling(body: GenerationBody, max_tokens: int) -> None:
-    """Refuse what vllm/sampling_params.py refuses; raises ApiError."""
-    if max_tokens < 1:
-        raise ApiError(f"max_tokens must be at least 1, got {max_tokens}.", "max_tokens", max_tokens)
-    if body.n is not None and body.n < 1:
-        raise ApiError(f"n must be at least 1, got {body.n}.")
-    temperature, top_p = body.temperature, body.top_p
-    if temperature is not None and temperature < 0:
-        raise ApiError(f"temperature must be non-negative, got {temperature}.", "temperature", temperature)
-    if temperature is not None and temperature > 2:
-        raise ApiError(f"temperature must be in [0, 2], got {temperature}.", "temperature", temperature)
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ApiError(f"top_p must be in (0, 1], got {top_p}.", "top_p", top_p)
-    if not 0 <= body.min_tokens <= max_tokens:
-        raise ApiError(
-            f"min_tokens must be less than or equal to max_tokens={max_tokens}, got {body.min_tokens}."
-            if body.min_tokens > 0
-            else f"min_tokens must be greater than or equal to 0, got {body.min_tokens}."
-        )

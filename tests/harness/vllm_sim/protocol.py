@@ -30,6 +30,11 @@ class GenerationBody(_Body):
     min_tokens: int = 0
     temperature: float | None = None
     top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
     seed: int | None = Field(None, ge=-INT64, lt=INT64)
     stop: str | list[str] | None = []
     stop_token_ids: list[int] | None = []
@@ -39,6 +44,17 @@ class GenerationBody(_Body):
     stream_options: StreamOptions | None = None
     cache_salt: str | None = Field(None, min_length=1, max_length=128)
     request_id: str | None = None
+    return_token_ids: bool | None = None
+
+    @property
+    def choices(self) -> int:
+        """How many answers are wanted to each prompt."""
+        return self.n or 1
+
+    @property
+    def stops(self) -> list[str]:
+        """The stop strings."""
+        return [self.stop] if isinstance(self.stop, str) else self.stop or []
 
     @model_validator(mode="before")
     @classmethod
@@ -91,6 +107,16 @@ class ChatBody(GenerationBody):
     max_completion_tokens: int | None = None
     logprobs: bool | None = False
     add_generation_prompt: bool = True
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def check_messages(cls, data: Any) -> Any:
+        """Refuse null messages, in the words of the accident that this is in vLLM."""
+        if isinstance(data, dict) and data.get("messages", ()) is None:
+            raise ApiError("'NoneType' object is not iterable")
+        return data
 
 
 class TokenizeText(_Body):

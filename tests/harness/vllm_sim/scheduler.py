@@ -176,7 +176,7 @@ class Scheduler:
             self.pool.remember(block, key)
 
     def _keys(self, request: Request, count: int) -> list[int]:
-        """Keys of the first full blocks; each covers all before it, so that equal keys are an equal prefix."""
+        """Keys of the first full blocks; each covers all before it, so equal keys are equal prefixes."""
         size = self.limits.block_size
         keys = request.keys
         while len(keys) < count:
