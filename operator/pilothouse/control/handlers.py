@@ -14,6 +14,7 @@ import kopf
 from pilothouse.act.credentials import Credentials
 from pilothouse.control.queue import Queue
 from pilothouse.kinds import CHILDREN, CHILDREN_SELECTOR, WATCHED, Kind
+from pilothouse.names import FIELD_MANAGER
 from pilothouse.observe.store import Store, version_of
 from pilothouse.plan.observed import Object, ObjectKey, key_of
 from pilothouse.telemetry.metrics import WATCH_EVENTS
@@ -23,6 +24,9 @@ Observe = Callable[[bool, Object], None]
 
 _BACKOFFS: Final = (0.5, 1, 1) + (2,) * 100_000
 """Never give up: kopf ends when a list keeps failing, and an API server may be away for long."""
+
+_IDENTITY: Final[Any] = FIELD_MANAGER
+"""For kopf's peering, which is off. Without it kopf asks for the user's name, and a pod's user has none."""
 
 
 def observer(store: Store, queue: Queue[ObjectKey]) -> Observe:
@@ -47,7 +51,11 @@ async def watch(observe: Observe, credentials: Credentials, started: Callable[[]
     """
     ours = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
-        registry=_registry(observe, credentials), settings=_settings(), clusterwide=True, standalone=True
+        registry=_registry(observe, credentials),
+        settings=_settings(),
+        identity=_IDENTITY,
+        clusterwide=True,
+        standalone=True,
     )
     started()
     await kopf.run_tasks(tasks, ignored=ours)
