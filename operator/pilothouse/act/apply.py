@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from pilothouse.act.drift import drift
 from pilothouse.act.kube import Kube
@@ -116,10 +116,20 @@ class Apply:
 
 def with_digest(obj: Object) -> Object:
     """Return the object with the annotation that tells what was asked for."""
-    digest = hashlib.sha256(json.dumps(obj, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+    text = json.dumps(_canonical(obj), sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     metadata = obj["metadata"]
     annotations = {**(metadata.get("annotations") or {}), APPLIED: digest}
     return {**obj, "metadata": {**metadata, "annotations": annotations}}
+
+
+def _canonical(value: Any) -> Any:  # noqa: ANN401 -- JSON
+    """Write a number as the API server gives it back: 1800.0 comes back as 1800."""
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _have_the_same_owner(found: Object, desired: Object) -> bool:

@@ -10,7 +10,7 @@ import sys
 from typing import Final, TextIO
 
 import structlog
-from structlog.types import Processor
+from structlog.types import EventDict, Processor
 
 _SHARED: Final[tuple[Processor, ...]] = (
     structlog.contextvars.merge_contextvars,
@@ -21,6 +21,8 @@ _SHARED: Final[tuple[Processor, ...]] = (
     structlog.processors.format_exc_info,
     structlog.processors.EventRenamer("message"),
 )
+
+_FIRST: Final = ("time", "level", "message", "controller", "namespace", "name", "object", "reason", "diff")
 
 _QUIET: Final = {"kopf": "WARNING", "aiohttp.access": "WARNING", "asyncio": "WARNING"}
 """Libraries that log each event or request."""
@@ -50,9 +52,18 @@ def _formatter() -> logging.Formatter:
         foreign_pre_chain=[structlog.stdlib.ExtraAdder(allow=()), *_SHARED],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.JSONRenderer(sort_keys=False),
+            _most_important_first,
+            structlog.processors.JSONRenderer(),
         ],
     )
+
+
+def _most_important_first(_: object, __: str, line: EventDict) -> EventDict:
+    return {key: line[key] for key in sorted(line, key=_rank)}
+
+
+def _rank(key: str) -> int:
+    return _FIRST.index(key) if key in _FIRST else len(_FIRST)
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
