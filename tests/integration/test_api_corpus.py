@@ -11,13 +11,7 @@ from manifests.corpus import BAD, Case, bad_cases, base_of, patched
 
 Kubectl = Callable[..., str]
 
-REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _crds(kubectl: Kubectl) -> None:
-    kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(REPOSITORY / "crds"))
-    kubectl("wait", "--for=condition=Established", "--timeout=30s", "--filename", str(REPOSITORY / "crds"))
+pytestmark = pytest.mark.usefixtures("crds")
 
 
 def _try(kubectl: Kubectl, manifest: object) -> str:

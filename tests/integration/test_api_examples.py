@@ -1,0 +1,55 @@
+"""Every example is taken by the real API server with strict validation, and read back as the models read it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pilothouse.api.definitions import DEFINITIONS
+
+Kubectl = Callable[..., str]
+
+pytestmark = pytest.mark.usefixtures("crds")
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+MODELS = {definition.name: definition.model for definition in DEFINITIONS}
+
+
+def _documents(file: Path) -> list[dict[str, Any]]:
+    return [document for document in yaml.safe_load_all(file.read_text()) if document]
+
+
+def _examples() -> list[Any]:
+    return [
+        pytest.param(document, id=f"{file.relative_to(EXAMPLES)}: {document['metadata']['name']}")
+        for file in sorted(EXAMPLES.rglob("*.yaml"))
+        for document in _documents(file)
+        if document["kind"] in MODELS
+    ]
+
+
+@pytest.mark.parametrize("document", _examples())
+def test_an_example_is_accepted_and_defaulted_as_the_models_do(
+    kubectl: Kubectl, document: dict[str, Any]
+) -> None:
+    stored = kubectl(
+        "create",
+        "--validate=strict",
+        "--dry-run=server",
+        "--output=json",
+        "--filename=-",
+        input=json.dumps(_out_of_the_way(document)),
+    )
+
+    model = MODELS[document["kind"]]
+    assert model.parse(json.loads(stored)).spec == model.parse(document).spec
+
+
+def _out_of_the_way(document: dict[str, Any]) -> dict[str, Any]:
+    """Give the object a name and a namespace that do not depend on what a person applied before."""
+    metadata = document["metadata"]
+    place = {"namespace": "default"} if "namespace" in metadata else {}
+    return {**document, "metadata": {**metadata, **place, "name": f"{metadata['name']}-example"}}
