@@ -92,6 +92,14 @@ cluster: venv ## Start a real Kubernetes with Envoy Gateway, or use the one of K
 cluster-down: venv ## Remove the cluster without a trace
 	python -m harness down
 
+.PHONY: images
+images: venv ## Make the container images in the cache and print their archives
+	python -m harness images
+
+.PHONY: test-harness
+test-harness: venv ## The cluster's own tests: they start and remove it, so none may run
+	pytest tests/harness_tests
+
 .PHONY: demo
 demo: venv ## Serve a model: cluster, operator, streamed completion, self-heal
 	scripts/demo

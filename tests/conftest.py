@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from harness import cluster
+from harness import cluster, gateway
 from harness import kubectl as tool
 
 Kubectl = Callable[..., str]
@@ -29,9 +29,9 @@ def kubectl(kubeconfig: Path) -> Kubectl:
 
 
 @pytest.fixture(scope="session")
-def gateway_url() -> str:
+def gateway_url(kubeconfig: Path) -> str:
     """The base URL of the Gateway `models`."""
-    return cluster.gateway_url()
+    return gateway.url(kubeconfig)
 
 
 @pytest.fixture

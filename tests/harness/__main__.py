@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from harness import cluster
 from harness.shell import HarnessError, say
@@ -16,14 +17,14 @@ COMMANDS = {
 }
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status: 0, or 1 with one sentence on stderr."""
     parser = argparse.ArgumentParser(prog="python -m harness", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in COMMANDS.items():
         commands.add_parser(name, help=text, description=text)
     try:
-        return _run(parser.parse_args().command)
+        return _run(parser.parse_args(argv).command)
     except HarnessError as error:
         say(str(error))
         return 1

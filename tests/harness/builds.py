@@ -93,7 +93,16 @@ def _build(module: Module) -> None:
 
 
 def _compile(go: Path, module: Module, output: Path) -> None:
-    argv = [go, "build", "-trimpath", "-o", f"{output}/", "-ldflags", module.linker_flags, module.packages]
+    argv: list[str | Path] = [
+        go,
+        "build",
+        "-trimpath",
+        "-o",
+        f"{output}/",
+        "-ldflags",
+        module.linker_flags,
+        module.packages,
+    ]
     env = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
     done = subprocess.run(argv, cwd=module.folder, env=env, stdout=sys.stderr, check=False)
     if done.returncode != 0:

@@ -35,28 +35,28 @@ def up() -> Path:
         HarnessError: this machine cannot run one, or a part of it did not become ready.
 
     """
-    given = _given()
-    if given:
-        return given
-    provider = _provider()
+    named = given()
+    if named:
+        return named
+    chosen = provider()
     with alone(LOCK):
         archives = _build()
-        if not provider.is_running():
+        if not chosen.is_running():
             with progress("starting Kubernetes"):
-                provider.start()
-            _give_gpus()
-        _load(provider, archives)
+                chosen.start()
+            give_gpus()
+        _load(chosen, archives)
         if not gateway.is_ready(KUBECONFIG):
             with progress("installing Envoy Gateway"):
-                gateway.install(KUBECONFIG, provider.SERVICE_TYPE)
+                gateway.install(KUBECONFIG, chosen.SERVICE_TYPE)
     return KUBECONFIG
 
 
 def down() -> None:
     """Remove the harness's own cluster, as far as it is there; one that KUBECONFIG names stays."""
-    provider = _provider()
+    chosen = provider()
     with alone(LOCK):
-        provider.stop()
+        chosen.stop()
 
 
 def build() -> list[Path]:
@@ -77,7 +77,7 @@ def kubeconfig() -> Path:
         HarnessError: none runs.
 
     """
-    path = _given() or KUBECONFIG
+    path = given() or KUBECONFIG
     if not path.exists():
         raise HarnessError("No cluster runs; `make cluster` starts one.")
     return path
@@ -111,22 +111,28 @@ def start_component(name: str) -> None:
 
 def status() -> dict[str, bool]:
     """Return for each part of the harness's own cluster whether it runs and answers."""
-    parts = node.status() if _provider() is node else {"kind": kind.is_running()}
+    parts = node.status() if provider() is node else {"kind": kind.is_running()}
     return parts | {"gateway": KUBECONFIG.exists() and all(parts.values()) and gateway.is_ready(KUBECONFIG)}
 
 
-def _given() -> Path | None:
+def given() -> Path | None:
     """Return the kubeconfig that KUBECONFIG names, unless it is the harness's own."""
     named = Path(os.environ.get("KUBECONFIG") or KUBECONFIG)
     return None if named == KUBECONFIG else named
 
 
-def _provider() -> Provider:
-    provider: Provider = kind if kind.is_possible() else node
-    refusal = provider.refusal()
+def provider() -> Provider:
+    """Return what gives the harness its own cluster on this machine.
+
+    Raises:
+        HarnessError: this machine cannot run one.
+
+    """
+    chosen: Provider = kind if kind.is_possible() else node
+    refusal = chosen.refusal()
     if refusal:
         raise HarnessError(refusal)
-    return provider
+    return chosen
 
 
 def _build() -> list[Path]:
@@ -144,7 +150,7 @@ def _load(provider: Provider, archives: list[Path]) -> None:
             (LOADED / archive.name).touch()
 
 
-def _give_gpus() -> None:
+def give_gpus() -> None:
     """Let the node have GPUs: there are none, and the engine of the tests needs none."""
     count = os.environ.get("PILOTHOUSE_FAKE_GPUS", DEFAULT_GPUS)
     fields = ("capacity", "allocatable")

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from harness import pki
+from harness import host, pki
 from harness.network import BRIDGE, CNI, FIRST_SERVICE, NODE_IP, PODS, SERVICES
 from harness.paths import BIN, STATE
 
@@ -22,6 +22,8 @@ SERVER_NAMES = (
 ETCD = "http://127.0.0.1:12379"
 ETCD_PEER = "http://127.0.0.1:12380"
 CONFIG = STATE / "config"
+# Every pull goes to a closed port of this machine: a missing image fails at once, and no registry is asked.
+REGISTRIES = CONFIG / "registries"
 SOCKET = STATE / "run" / "containerd.sock"
 PAUSE = "pilothouse.dev/pause:1"
 KUBELET_ROOT = STATE / "kubelet"
@@ -67,11 +69,12 @@ def components() -> list[Component]:
 def write_configuration() -> None:
     """Write the files that the components' command lines name."""
     CONFIG.mkdir()
-    # A kubelet that finds nothing here takes its node for a new one and sets the GPUs of its status to zero.
-    (KUBELET_ROOT / "device-plugins" / "harness").mkdir(parents=True)
+    host.NODE_IS_KNOWN.mkdir(parents=True, exist_ok=True)
     (CONFIG / "kubelet.json").write_text(json.dumps(_kubelet_configuration(), indent=2))
     (CONFIG / "kube-proxy.json").write_text(json.dumps(_proxy_configuration(), indent=2))
     (CONFIG / "containerd.toml").write_text(CONTAINERD)
+    (REGISTRIES / "_default").mkdir(parents=True)
+    (REGISTRIES / "_default" / "hosts.toml").write_text('server = "http://127.0.0.1:1"\n')
     (CONFIG / "Corefile").write_text(COREFILE)
 
 
@@ -214,6 +217,8 @@ sandbox_image = "{PAUSE}"
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "/usr/lib/cni"
 conf_dir = "{CNI}"
+[plugins."io.containerd.grpc.v1.cri".registry]
+config_path = "{REGISTRIES}"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]

@@ -8,7 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from harness import cgroups, network, pki, processes
+from harness import cgroups, host, network, pki, processes
 from harness.components import ADDRESSES, NODE, SERVER, SERVER_NAMES, SOCKET, components, write_configuration
 from harness.kubectl import get
 from harness.paths import KUBECONFIG, STATE
@@ -18,8 +18,6 @@ from harness.shell import run, wait_for
 SERVICE_TYPE = "ClusterIP"
 NEEDS = "With no KUBECONFIG, and no kind with a Docker engine, the harness needs"
 WHY = ": it starts Kubernetes as processes of this machine."
-CONTAINER_LOG_LINKS = Path("/var/log/containers")
-SHIM_ADDRESSES = "run/containerd/io.containerd.runtime.v2.task/k8s.io/*/address"
 
 
 def refusal() -> str:
@@ -40,9 +38,11 @@ def start() -> None:
     """
     stop()
     STATE.mkdir(parents=True)
+    host.remember()
+    host.forward_packets()
     network.create()
     for address in ADDRESSES:
-        wait_for(f"{address} to be free", partial(_is_free, address), seconds=20)
+        wait_for(f"{address} to be free", partial(_is_free, address), seconds=5)
     cgroups.create()
     pki.create(SERVER, SERVER_NAMES, NODE)
     write_configuration()
@@ -54,10 +54,8 @@ def start() -> None:
 def stop() -> None:
     """End the cluster and take away everything that it made on this machine, as far as it is there."""
     cgroups.kill_all()
-    _remove_shim_sockets()
-    _unmount()
+    host.restore()
     network.remove()
-    _remove_container_log_links()
     for folder in (STATE, KUBECONFIG.parent):
         if folder.exists():
             shutil.rmtree(folder)
@@ -121,24 +119,3 @@ def _is_node_ready() -> bool:
         condition for node in get(KUBECONFIG, "nodes") for condition in node["status"].get("conditions", [])
     ]
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
-
-
-def _remove_shim_sockets() -> None:
-    """Remove the shims' sockets: they are in /run/containerd/s whatever containerd's own state folder is."""
-    for file in STATE.glob(SHIM_ADDRESSES):
-        Path(file.read_text().removeprefix("unix://")).unlink(missing_ok=True)
-
-
-def _unmount() -> None:
-    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    for mount in reversed([mount for mount in mounts if Path(mount).is_relative_to(STATE)]):
-        run(["umount", "--lazy", mount])
-
-
-def _remove_container_log_links() -> None:
-    """Remove the links that every kubelet makes for log collectors, whatever `podLogsDir` says."""
-    for link in CONTAINER_LOG_LINKS.glob("*.log"):
-        if link.is_symlink() and link.readlink().is_relative_to(STATE):
-            link.unlink()
-    if CONTAINER_LOG_LINKS.exists() and not any(CONTAINER_LOG_LINKS.iterdir()):
-        CONTAINER_LOG_LINKS.rmdir()

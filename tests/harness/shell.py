@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 SHOWN_OUTPUT = 2000
+# Where Debian keeps ip and iptables, which a root by `su` does not have on PATH.
+PATHS = {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
 
 
 class HarnessError(Exception):
@@ -40,7 +42,7 @@ def run(
         done = subprocess.run(
             argv,
             input=stdin,
-            env=os.environ | (env or {}),
+            env=os.environ | PATHS | (env or {}),
             cwd=cwd,
             text=True,
             capture_output=True,

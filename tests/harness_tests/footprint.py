@@ -1,0 +1,51 @@
+"""What a cluster could leave on a machine, to be compared before and after."""
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import host
+from harness.paths import KUBECONFIG, STATE
+
+PROGRAMS = re.compile(r"kube-|kubelet|etcd|containerd|coredns|pause|runc")
+PLACES = (
+    STATE,
+    KUBECONFIG.parent,
+    *host.FOLDERS,
+    *(Path(path) for path in ("/etc/cni", "/run/netns", "/var/log/pods")),
+)
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Everything on the machine that starting Kubernetes touches."""
+
+    processes: list[str]
+    mounts: list[str]
+    interfaces: list[str]
+    rules: list[str]
+    cgroups: list[str]
+    settings: dict[str, str]
+    files: list[str]
+
+
+def footprint() -> Footprint:
+    """Look at the machine as it is now."""
+    return Footprint(
+        processes=sorted(filter(PROGRAMS.search, _lines("ps", "-eo", "comm="))),
+        mounts=sorted(Path("/proc/self/mounts").read_text().splitlines()),
+        interfaces=sorted(path.name for path in Path("/sys/class/net").iterdir()),
+        rules=[
+            line
+            for line in _lines("iptables-save")
+            if line.startswith("-A") or "KUBE" in line or "CNI" in line
+        ],
+        cgroups=sorted(str(path) for path in Path("/sys/fs/cgroup").glob("*/*") if path.is_dir()),
+        settings={name: Path("/proc/sys", name).read_text() for name in host.SETTINGS},
+        files=sorted(str(path) for place in PLACES if place.exists() for path in (place, *place.rglob("*"))),
+    )
+
+
+def _lines(*argv: str) -> list[str]:
+    return subprocess.run(argv, text=True, capture_output=True, check=True).stdout.splitlines()

@@ -1,0 +1,123 @@
+"""A cluster starts over whatever is there, serves pods, and goes without a trace."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import components, node, processes
+from harness.kubectl import get, kubectl
+from harness.paths import KUBECONFIG
+from harness.shell import HarnessError, wait_for
+from harness_tests.footprint import Footprint, footprint
+
+TESTS = Path(__file__).parents[1]
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: probe}
+spec:
+  containers:
+    - name: probe
+      image: pilothouse.dev/pause:1
+      resources: {limits: {nvidia.com/gpu: 1}}
+      volumeMounts: [{name: memory, mountPath: /memory}]
+  volumes: [{name: memory, emptyDir: {medium: Memory}}]
+"""
+
+
+def _run_pod() -> None:
+    wait_for("the service account", lambda: bool(get(KUBECONFIG, "serviceaccounts", "--namespace=default")))
+    kubectl(KUBECONFIG, "apply", "--filename=-", stdin=POD)
+    kubectl(KUBECONFIG, "wait", "--for=condition=Ready", "pod/probe", "--timeout=30s")
+
+
+@pytest.mark.usefixtures("running")
+def test_a_cluster_that_served_a_pod_leaves_no_trace(before: Footprint) -> None:
+    _run_pod()
+    assert footprint() != before
+    node.stop()
+    assert footprint() == before
+
+
+@pytest.mark.usefixtures("running")
+def test_removing_what_is_gone_does_nothing(before: Footprint) -> None:
+    node.stop()
+    node.stop()
+    assert footprint() == before
+
+
+@pytest.mark.usefixtures("running")
+def test_a_cluster_whose_every_component_was_killed_leaves_no_trace(before: Footprint) -> None:
+    _run_pod()
+    for component in components.components():
+        processes.kill(component.name)
+    node.stop()
+    assert footprint() == before
+
+
+@pytest.mark.usefixtures("running")
+@pytest.mark.parametrize("killed", ["containerd", "kubelet", "kube-apiserver"])
+def test_a_cluster_starts_over_the_remains_of_one_with_a_part_killed(killed: str) -> None:
+    _run_pod()
+    processes.kill(killed)
+    assert not node.is_running()
+    node.start()
+    assert node.is_running()
+    assert get(KUBECONFIG, "pods", "--all-namespaces") == []
+
+
+def test_a_start_that_was_killed_half_way_leaves_no_trace(before: Footprint) -> None:
+    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+    starting = subprocess.Popen(
+        [sys.executable, "-c", "from harness import node; node.start()"], env=environment
+    )
+    wait_for("the API server", lambda: bool(processes.pids("kube-apiserver")))
+    starting.kill()
+    starting.wait()
+    node.stop()
+    assert footprint() == before
+
+
+@pytest.mark.usefixtures("running")
+def test_a_pod_outlives_the_components_that_started_it() -> None:
+    _run_pod()
+    (started,) = _container_ids()
+    for name in ("kube-apiserver", "kubelet", "containerd"):
+        processes.kill(name)
+        node.start_component(name)
+    wait_for("the node to see its pod again", lambda: _container_ids() == [started])
+    kubectl(KUBECONFIG, "wait", "--for=condition=Ready", "pod/probe", "--timeout=30s")
+
+
+@pytest.mark.usefixtures("running")
+def test_the_gpus_of_the_node_outlive_its_kubelet() -> None:
+    processes.kill("kubelet")
+    node.start_component("kubelet")
+    _run_pod()
+
+
+@pytest.mark.usefixtures("before")
+def test_a_port_in_use_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 12379)), pytest.raises(HarnessError, match="12379"):
+        node.start()
+    node.stop()
+
+
+def test_without_root_it_says_what_it_needs_in_one_sentence() -> None:
+    program = "import os; from harness.__main__ import main; os.setuid(65534); raise SystemExit(main(['up']))"
+    environment = {"PYTHONPATH": str(TESTS), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"harness needs root{node.WHY}\n")
+    assert done.stderr.count("\n") == 1
+
+
+def _container_ids() -> list[str]:
+    pods = get(KUBECONFIG, "pods", "--namespace=default")
+    return [status["containerID"] for pod in pods for status in pod["status"]["containerStatuses"]]
