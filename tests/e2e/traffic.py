@@ -1,0 +1,90 @@
+"""What callers see: completions through the gateway, one by one or as a steady load."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+from e2e.manifests import MODEL
+
+Object = dict[str, Any]
+
+DONE = "[DONE]"
+LONG, SHORT = 60, 4
+CALLERS = (LONG, LONG, LONG, LONG, SHORT, SHORT)
+"""Tokens that each caller of a load asks for, over and over."""
+
+
+def ask(**fields: Any) -> Object:
+    """Body of a completion that only `max_tokens` ends."""
+    return {"model": MODEL, "prompt": "def fibonacci(n):", "ignore_eos": True, "max_tokens": 8} | fields
+
+
+async def events(answer: aiohttp.ClientResponse) -> AsyncIterator[str]:
+    """Data of each server-sent event, as it arrives."""
+    async for line in answer.content:
+        text = line.decode().strip()
+        if text:
+            yield text.removeprefix("data: ")
+
+
+async def streamed(http: aiohttp.ClientSession, url: str, **fields: Any) -> list[Object]:
+    """Chunks of a streamed completion; raises ValueError if it does not end as it should."""
+    async with http.post(f"{url}/completions", json=ask(stream=True, **fields)) as answer:
+        answer.raise_for_status()
+        data = [event async for event in events(answer)]
+    if not data or data[-1] != DONE:
+        raise ValueError(f"the stream ended with {data[-1:]}")
+    return [json.loads(event) for event in data[:-1]]
+
+
+def finish_reason(chunks: list[Object]) -> str | None:
+    """How the answer in these chunks ended."""
+    reasons = [choice["finish_reason"] for chunk in chunks for choice in chunk["choices"]]
+    return next(filter(None, reasons), None)
+
+
+class Load:
+    """Callers that ask again and again until the load is stopped, and what became of each request."""
+
+    def __init__(self, url: str) -> None:
+        self.served = 0
+        self.lost: list[str] = []
+        self._url = url
+        self._stopped = asyncio.Event()
+
+    async def run(self) -> None:
+        """Call until stopped; requests under way are finished."""
+        async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as callers:
+            for tokens in CALLERS:
+                callers.create_task(self._call(http, tokens))
+
+    def stop(self) -> None:
+        """Let no caller ask again."""
+        self._stopped.set()
+
+    async def _call(self, http: aiohttp.ClientSession, tokens: int) -> None:
+        while not self._stopped.is_set():
+            try:
+                reason = finish_reason(await streamed(http, self._url, max_tokens=tokens))
+            except (aiohttp.ClientError, ValueError) as error:
+                self.lost.append(f"{tokens} tokens: {error!r}")
+                continue
+            self.served += 1
+            if reason != "length":
+                self.lost.append(f"{tokens} tokens: finish_reason {reason}")
+
+
+@asynccontextmanager
+async def load(url: str) -> AsyncIterator[Load]:
+    """Keep the load on while the block runs, and let every request end."""
+    running = Load(url)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(running.run())
+        try:
+            yield running
+        finally:
+            running.stop()
