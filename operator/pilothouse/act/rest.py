@@ -70,7 +70,7 @@ class Rest:
         while True:
             request = _Request("list", "GET", kind.name, kind.path(namespace), params, accept=accept)
             answer = await self._send(request)
-            # The items of a list come without the two fields that say what they are; an empty list of metadata is null.
+            # Items come without the two fields that say what they are; an empty list of metadata is null.
             items = answer["items"] or []
             marked = [item | {"apiVersion": kind.api_version, "kind": kind.name} for item in items]
             yield Page(marked, int(answer["metadata"]["resourceVersion"]))
