@@ -111,11 +111,11 @@ class EventStream(StreamingResponse):
 
 
 async def keep_alive(events: AsyncIterator[str], interval: float) -> AsyncIterator[str]:
-    """The same events, and a comment whenever none came for `interval` seconds; 0 for no comments."""
+    """The same events, and a comment whenever none came for `interval` seconds."""
     upcoming = asyncio.ensure_future(anext(events))
     try:
         while True:
-            await asyncio.wait({upcoming}, timeout=interval or None)
+            await asyncio.wait({upcoming}, timeout=interval)
             if not upcoming.done():
                 yield KEEP_ALIVE
                 continue

@@ -231,9 +231,9 @@ class Api:
             include = forced or bool(options and options.include_usage)
             continuous = forced or bool(include and options and options.continuous_usage_stats)
             events = answering.events(include_usage=include, continuous_usage=continuous)
-            return answer.EventStream(
-                answer.keep_alive(events, self._args.sse_keep_alive_interval), lambda: self._close(call)
-            )
+            if interval := self._args.sse_keep_alive_interval:
+                events = answer.keep_alive(events, interval)
+            return answer.EventStream(events, lambda: self._close(call))
         try:
             return await answer.unless_disconnected(request, self._whole(answering))
         finally:

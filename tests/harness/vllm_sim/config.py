@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +25,10 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """The engine as configured; lengths in tokens."""
+    """The engine as configured; lengths in tokens.
+
+    `weights` says which checkpoint is served, `buckets` replaces histogram buckets by family.
+    """
 
     model: str
     served_names: tuple[str, ...]
@@ -36,6 +40,7 @@ class EngineConfig:
     fingerprint: str | None
     weights: str
     shutdown_timeout: int
+    buckets: Mapping[str, Sequence[float]]
 
     @property
     def name(self) -> str:
@@ -59,6 +64,7 @@ def engine_config(args: argparse.Namespace) -> EngineConfig:
         fingerprint=_fingerprint(args, weights, max_model_len),
         weights=weights,
         shutdown_timeout=args.shutdown_timeout,
+        buckets=args.custom_histogram_buckets or {},
     )
 
 

@@ -3,7 +3,7 @@
 Source: vllm/v1/metrics/loggers.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -15,15 +15,24 @@ from harness.vllm_sim.config import EngineConfig
 from harness.vllm_sim.scheduler import Request, Scheduler, Step
 
 ENGINE = "0"
-LATENCY = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
-FIRST_TOKEN = (
-    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75),
-    *(1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560),
-)
-TOKEN_GAP = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
-STEP_TOKENS = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
-CHOICES = (1, 2, 5, 10, 20)
-PREEMPTIONS = (1, 2, 3, 4, 5, 10, 20)
+# By the names that --custom-histogram-buckets has for them; the token counts depend on the context.
+BUCKETS: Mapping[str, Sequence[float]] = {
+    "request_latency": (
+        *(0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50),
+        *(60, 120, 240, 480, 960, 1920, 7680),
+    ),
+    "time_to_first_token": (
+        *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75),
+        *(1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560),
+    ),
+    "inter_token_latency": (
+        *(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75),
+        *(1, 2.5, 5, 7.5, 10, 20, 40, 80),
+    ),
+    "iteration_tokens": (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384),
+    "request_params_n": (1, 2, 5, 10, 20),
+    "request_num_preemptions": (1, 2, 3, 4, 5, 10, 20),
+}
 
 ESTIMATES = {
     "estimated_flops_per_gpu": "Estimated number of floating point operations per GPU",
@@ -99,15 +108,17 @@ def one_two_five(longest: int) -> Sequence[int]:
 class Metrics:
     """All families of one engine in a registry of their own."""
 
-    def __init__(self, config: EngineConfig, model_name: str) -> None:
+    def __init__(self, config: EngineConfig) -> None:
         self.registry = CollectorRegistry()
-        self._model_name = model_name
+        self._model_name = config.name
+        lengths = one_two_five(config.max_model_len)
+        self._buckets = {**BUCKETS, "request_tokens": lengths, **config.buckets}
         for collector in (GCCollector, PlatformCollector, ProcessCollector):
             collector(registry=self.registry)
         self._declare_idle()
         self._declare_queues()
         self._declare_tokens()
-        self._declare_requests(config.max_model_len)
+        self._declare_requests()
         self._declare_latencies()
         self._set_cache_config(config)
 
@@ -233,55 +244,60 @@ class Metrics:
         self._cached_by_source = self._counters("prompt_tokens_cached_by_source", text, "source", tiers)
         self._generated = self._counter("generation_tokens", "Number of generation tokens processed.")
         self._step_tokens = self._histogram(
-            "iteration_tokens_total", "Histogram of number of tokens per engine_step.", STEP_TOKENS
+            "iteration_tokens_total", "Histogram of number of tokens per engine_step.", "iteration_tokens"
         )
 
-    def _declare_requests(self, max_model_len: int) -> None:
+    def _declare_requests(self) -> None:
         reasons = ("stop", "length", "abort", "error", "repetition")
         self._success = self._counters(
             "request_success", "Count of successfully processed requests.", "finished_reason", reasons
         )
-        lengths = one_two_five(max_model_len)
         self._prompt_length = self._histogram(
-            "request_prompt_tokens", "Number of prefill tokens processed.", lengths
+            "request_prompt_tokens", "Number of prefill tokens processed.", "request_tokens"
         )
         self._output_length = self._histogram(
-            "request_generation_tokens", "Number of generation tokens processed.", lengths
+            "request_generation_tokens", "Number of generation tokens processed.", "request_tokens"
         )
         self._longest_choice = self._histogram(
             "request_max_num_generation_tokens",
             "Histogram of maximum number of requested generation tokens.",
-            lengths,
+            "request_tokens",
         )
-        self._choices = self._histogram("request_params_n", "Histogram of the n request parameter.", CHOICES)
+        self._choices = self._histogram(
+            "request_params_n", "Histogram of the n request parameter.", "request_params_n"
+        )
         self._max_tokens = self._histogram(
-            "request_params_max_tokens", "Histogram of the max_tokens request parameter.", lengths
+            "request_params_max_tokens", "Histogram of the max_tokens request parameter.", "request_tokens"
         )
         self._preempted = self._histogram(
             "request_num_preemptions",
             "Histogram of the number of times a request was preempted.",
-            PREEMPTIONS,
+            "request_num_preemptions",
         )
         self._computed_prompt = self._histogram(
             "request_prefill_kv_computed_tokens",
             "Histogram of new KV tokens computed during prefill (excluding cached tokens).",
-            lengths,
+            "request_tokens",
         )
 
     def _declare_latencies(self) -> None:
         self._first_token = self._histogram(
-            "time_to_first_token_seconds", "Histogram of time to first token in seconds.", FIRST_TOKEN
+            "time_to_first_token_seconds",
+            "Histogram of time to first token in seconds.",
+            "time_to_first_token",
         )
         self._token_gap = self._histogram(
-            "inter_token_latency_seconds", "Histogram of inter-token latency in seconds.", TOKEN_GAP
+            "inter_token_latency_seconds",
+            "Histogram of inter-token latency in seconds.",
+            "inter_token_latency",
         )
         self._mean_gap = self._histogram(
             "request_time_per_output_token_seconds",
             "Histogram of time_per_output_token_seconds per request.",
-            TOKEN_GAP,
+            "inter_token_latency",
         )
         self._end_to_end = self._histogram(
-            "e2e_request_latency_seconds", "Histogram of e2e request latency in seconds.", LATENCY
+            "e2e_request_latency_seconds", "Histogram of e2e request latency in seconds.", "request_latency"
         )
         self._queue_time = self._phase("queue", "WAITING")
         self._inference = self._phase("inference", "RUNNING")
@@ -305,7 +321,7 @@ class Metrics:
 
     def _phase(self, name: str, phase: str) -> Histogram:
         text = f"Histogram of time spent in {phase} phase for request."
-        return self._histogram(f"request_{name}_time_seconds", text, LATENCY)
+        return self._histogram(f"request_{name}_time_seconds", text, "request_latency")
 
     def _gauge(self, name: str, text: str) -> Gauge:
         gauge = Gauge(f"vllm:{name}", text, ["model_name", "engine"], registry=self.registry)
@@ -323,7 +339,9 @@ class Metrics:
         counter = Counter(f"vllm:{name}", text, ["model_name", "engine", label], registry=self.registry)
         return {value: counter.labels(self._model_name, ENGINE, value) for value in values}
 
-    def _histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
+    def _histogram(self, name: str, text: str, family: str) -> Histogram:
         labels = ["model_name", "engine"]
-        histogram = Histogram(f"vllm:{name}", text, labels, buckets=buckets, registry=self.registry)
+        histogram = Histogram(
+            f"vllm:{name}", text, labels, buckets=self._buckets[family], registry=self.registry
+        )
         return histogram.labels(self._model_name, ENGINE)

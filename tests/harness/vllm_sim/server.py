@@ -1,4 +1,4 @@
-"""The process: checks, the load, the HTTP server, and the way down after SIGTERM.
+"""The process of `vllm serve`, from its start to its end after SIGTERM.
 
 As in vLLM the port is bound at once, but nothing listens on it before the model is loaded; after SIGTERM the
 port stays open and /health healthy until what runs has ended.
@@ -8,27 +8,23 @@ import argparse
 import asyncio
 import logging
 import os
-import shutil
 import signal
 import socket
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
 
-from harness.vllm_sim import VLLM_VERSION, errors, middleware
-from harness.vllm_sim.api import Api
+from harness.vllm_sim import VLLM_VERSION, loading
+from harness.vllm_sim.app import build_app
 from harness.vllm_sim.config import EngineConfig, engine_config
-from harness.vllm_sim.engine import OUT_OF_MEMORY, Costs, Engine, crash
+from harness.vllm_sim.engine import Costs, Engine
 from harness.vllm_sim.faults import Faults
-from harness.vllm_sim.instrumentator import HttpMetrics, Instrumentator
 from harness.vllm_sim.metrics import Metrics
 
 log = logging.getLogger("vllm.launcher")
-SHARED_MEMORY = "/dev/shm"  # noqa: S108 (the one that vLLM uses)
-SHARED_MEMORY_MIB = 160
-MIB = 1 << 20
 
 
 def serve(args: argparse.Namespace) -> None:
@@ -39,8 +35,8 @@ def serve(args: argparse.Namespace) -> None:
     log.info("vLLM server version %s, serving model %s", VLLM_VERSION, config.model)
     listener = _bind(args)
     faults = Faults.from_environment()
-    _check_shared_memory()
-    _load(config, args, faults)
+    loading.check_shared_memory()
+    loading.load(config, args.revision or "main", faults)
     asyncio.run(_run(config, args, faults, listener))
 
 
@@ -65,68 +61,43 @@ def _bind(args: argparse.Namespace) -> socket.socket:
     return listener
 
 
-def _check_shared_memory() -> None:
-    free = shutil.disk_usage(SHARED_MEMORY).free
-    if free < SHARED_MEMORY_MIB * MIB:
-        raise RuntimeError(
-            f"Insufficient space in {SHARED_MEMORY} for shared-memory allocation: "
-            f"{SHARED_MEMORY_MIB} MiB required, {free / MIB:.0f} MiB free. Increase {SHARED_MEMORY} "
-            "(e.g. --shm-size or --ipc=host)."
-        )
+class _Server(uvicorn.Server):
+    """Uvicorn would stop listening at a signal; vLLM does so only when the engine has stopped."""
 
-
-def _load(config: EngineConfig, args: argparse.Namespace, faults: Faults) -> None:
-    """Take as long as a load takes, or fail as one does."""
-    log.info("Starting to load model %s, revision %s...", config.model, args.revision or "main")
-    seconds = faults.load_seconds
-    started = time.monotonic()
-    time.sleep(float(os.environ.get("VLLM_SIM_LOAD_SECONDS", "0.5")) if seconds is None else seconds)
-    if faults.out_of_memory:
-        crash(OUT_OF_MEMORY)
-    if faults.crash_at_load:
-        crash("EngineCore failed to start.")
-    log.info("Model loading took %.2f seconds", time.monotonic() - started)
-    tokens = config.limits.num_blocks * config.limits.block_size
-    log.info("GPU KV cache size: %s tokens", f"{tokens:,}")
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 async def _run(
     config: EngineConfig, args: argparse.Namespace, faults: Faults, listener: socket.socket
 ) -> None:
-    engine = Engine(config, Costs.from_environment(), Metrics(config, config.name), faults)
-    server = uvicorn.Server(_uvicorn_config(_app(engine, args), args))
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    steps = asyncio.create_task(engine.run())
-    # Uvicorn would stop listening at the signal; vLLM does so only when the engine has stopped.
-    serving = asyncio.create_task(server._serve([listener]))  # noqa: SLF001
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    engine = Engine(config, Costs.from_environment(), Metrics(config), faults)
+    server = _Server(_uvicorn_config(build_app(engine, args), args))
     log.info("Starting vLLM server on http://%s:%d", args.host or "0.0.0.0", args.port)  # noqa: S104
-    await stopping.wait()
+    stopping = asyncio.create_task(_signalled())
+    steps = asyncio.create_task(engine.run())
+    serving = asyncio.create_task(server.serve([listener]))
+    ended, _ = await asyncio.wait({stopping, steps, serving}, return_when=asyncio.FIRST_COMPLETED)
+    for task in ended:
+        task.result()
     mode = "drain" if config.shutdown_timeout else "abort"
-    log.info(
-        "[shutdown] API server: stopping engine client mode=%s timeout=%ds", mode, config.shutdown_timeout
-    )
+    log.info("[shutdown] engine: stopping mode=%s timeout=%ds", mode, config.shutdown_timeout)
     await engine.drain(config.shutdown_timeout)
     steps.cancel()
     server.should_exit = True
     await serving
 
 
-def _app(engine: Engine, args: argparse.Namespace) -> FastAPI:
-    app = FastAPI(
-        root_path=args.root_path or "", openapi_url=None if args.disable_fastapi_docs else "/openapi.json"
-    )
-    Api(engine, args).add_to(app)
-    errors.install(app)
-    app.add_middleware(Instrumentator, metrics=HttpMetrics(engine.metrics.registry), routes=app.routes)
-    middleware.install(app, args)
-    return app
+async def _signalled() -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await stopping.wait()
 
 
 def _uvicorn_config(app: FastAPI, args: argparse.Namespace) -> uvicorn.Config:
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
         log_level=args.uvicorn_log_level,
         access_log=not args.disable_uvicorn_access_log,
@@ -135,3 +106,11 @@ def _uvicorn_config(app: FastAPI, args: argparse.Namespace) -> uvicorn.Config:
         ssl_certfile=args.ssl_certfile,
         h11_max_incomplete_event_size=args.h11_max_incomplete_event_size,
     )
+    quiet = (args.disable_access_log_for_endpoints or "").split(",")
+    logging.getLogger("uvicorn.access").addFilter(lambda record: _requested_path(record) not in quiet)
+    return config
+
+
+def _requested_path(access: logging.LogRecord) -> str:
+    """The path in a line like `1.2.3.4:5 - "GET /health?x=1 HTTP/1.1" 200`."""
+    return access.getMessage().split('"')[1].split(" ")[1].partition("?")[0]

@@ -36,7 +36,7 @@ def arguments() -> argparse.Namespace:
 @pytest.fixture
 def metrics() -> Metrics:
     config = engine_config(arguments())
-    metrics = Metrics(config, config.name)
+    metrics = Metrics(config)
     http = HttpMetrics(metrics.registry)
     http.requests.labels("GET", "2xx", "/v1/models").inc()
     http.request_size.labels("/v1/models").observe(0)
