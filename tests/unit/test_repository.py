@@ -43,7 +43,9 @@ def test_the_chart_installs_the_generated_crds() -> None:
 
 
 def test_a_crd_has_no_empty_map_that_the_api_server_would_drop() -> None:
-    assert [file.name for file in (REPOSITORY / "crds").iterdir() if "properties: {}" in file.read_text()] == []
+    crds = (REPOSITORY / "crds").iterdir()
+
+    assert [file.name for file in crds if "properties: {}" in file.read_text()] == []
 
 
 def test_the_chart_has_the_version_of_the_operator() -> None:
