@@ -86,7 +86,7 @@ def test_make_help_names_every_target_that_a_person_calls() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
     targets = set(re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)) - {"lint"}
     shown = subprocess.run(
-        ["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout
 
     assert targets == {line.split()[0] for line in shown.splitlines()}
