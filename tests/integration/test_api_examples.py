@@ -1,4 +1,4 @@
-"""Every example is taken by the real API server with strict validation, and read back as the models read it."""
+"""Every example is taken by the real API server, strictly validated, and read back as the models read it."""
 
 import json
 from collections.abc import Callable

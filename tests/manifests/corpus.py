@@ -9,6 +9,7 @@ import yaml
 
 FOLDER = Path(__file__).parent
 BAD = sorted((FOLDER / "bad").glob("*.yaml"))
+CONDITIONS = FOLDER / "conditions.yaml"
 
 Object = dict[str, Any]
 
@@ -19,6 +20,17 @@ class Case:
 
     sentence: str
     manifest: Object
+    names: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """One manifest that is taken, and the condition that refuses it."""
+
+    sentence: str
+    manifest: Object
+    condition: str
+    reason: str
     names: str
 
 
@@ -36,6 +48,21 @@ def _cases(file: Path) -> Iterator[Case]:
     document = yaml.safe_load(file.read_text())
     for case in document["cases"]:
         yield Case(f"{file.stem}: {case['case']}", patched(document["base"], case["patch"]), case["names"])
+
+
+def told_cases() -> list[Told]:
+    """Return every manifest that the API server takes and a condition refuses."""
+    document = yaml.safe_load(CONDITIONS.read_text())
+    return [
+        Told(
+            case["case"],
+            patched(document["base"], case["patch"]),
+            case["condition"],
+            case["reason"],
+            case["names"],
+        )
+        for case in document["cases"]
+    ]
 
 
 def patched(base: Object, patch: Object) -> Object:
