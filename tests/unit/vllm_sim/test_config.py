@@ -47,6 +47,6 @@ def test_a_cache_too_small_for_one_request_is_refused() -> None:
 def test_the_fingerprint_tells_revisions_apart_and_can_be_set() -> None:
     one, two = config("--revision", "a" * 40), config("--revision", "b" * 40)
     assert one.fingerprint != two.fingerprint
-    assert config("-tp", "2").fingerprint.startswith("vllm-0.32.0-tp2-")
+    assert str(config("-tp", "2").fingerprint).startswith("vllm-0.32.0-tp2-")
     assert config("--fingerprint-mode", "custom", "--fingerprint-value", "mine").fingerprint == "mine"
     assert config("--fingerprint-mode", "none").fingerprint is None

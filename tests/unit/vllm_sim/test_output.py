@@ -1,5 +1,7 @@
 """How the text of an answer comes out of its tokens, and where it ends."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,9 +71,11 @@ def test_nothing_ends_an_answer_before_its_least_length() -> None:
     assert written(found) == "aSb"
 
 
-def tokens(weights: str = "w", prompt: tuple[int, ...] = (1, 2), **sampling: int) -> list[int]:
-    chosen = Sampling(max_tokens=999, **sampling)
-    sampler = Sampler(TOKENIZER, weights, prompt, chosen)
+ANY = Sampling(max_tokens=999)
+
+
+def tokens(weights: str = "w", prompt: tuple[int, ...] = (1, 2), sampling: Sampling = ANY) -> list[int]:
+    sampler = Sampler(TOKENIZER, weights, prompt, sampling)
     return [sampler.token(position) for position in range(500)]
 
 
@@ -80,11 +84,16 @@ def test_the_same_request_is_answered_the_same() -> None:
 
 
 def test_other_weights_prompts_seeds_and_choices_are_answered_otherwise() -> None:
-    others = [tokens(weights="v"), tokens(prompt=(1, 3)), tokens(seed=1), tokens(choice=1)]
+    others = [
+        tokens(weights="v"),
+        tokens(prompt=(1, 3)),
+        tokens(sampling=replace(ANY, seed=1)),
+        tokens(sampling=replace(ANY, choice=1)),
+    ]
     assert tokens() not in others
 
 
 def test_an_answer_ends_by_itself_unless_it_may_not() -> None:
     assert END_OF_TEXT in tokens()
-    assert END_OF_TEXT not in tokens(ignore_eos=True)
-    assert END_OF_TEXT not in tokens(min_tokens=500)
+    assert END_OF_TEXT not in tokens(sampling=replace(ANY, ignore_eos=True))
+    assert END_OF_TEXT not in tokens(sampling=replace(ANY, min_tokens=500))
