@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pilothouse import kinds, names
+
+READ = {"get", "list", "watch"}
+WRITE = {"create", "patch", "delete"}
 CHART = str(Path(__file__).parents[2] / "charts/pilothouse")
 
 
@@ -35,23 +39,24 @@ def test_helm_lint_finds_nothing() -> None:
     assert linted.returncode == 0, linted.stdout
 
 
-def test_nothing_is_granted_by_a_wildcard() -> None:
+def test_what_is_granted_is_what_the_code_asks_for() -> None:
     rules = _only(_render(), "ClusterRole")["rules"]
+    granted = {
+        (group, resource): set(rule["verbs"])
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
 
-    assert not [rule for rule in rules if "*" in rule["apiGroups"] + rule["resources"] + rule["verbs"]]
-
-
-def test_secrets_and_configmaps_are_out_of_reach() -> None:
-    rules = _only(_render(), "ClusterRole")["rules"]
-
-    assert not [rule for rule in rules if {"secrets", "configmaps"} & set(rule["resources"])]
-
-
-def test_specs_that_people_own_are_never_written() -> None:
-    rules = _only(_render(), "ClusterRole")["rules"]
-    verbs = {verb for rule in rules if "modeldeployments" in rule["resources"] for verb in rule["verbs"]}
-
-    assert verbs == {"get", "list", "watch"}
+    assert granted == {
+        **{(kind.group, kind.plural): READ for kind in (kinds.MODEL_DEPLOYMENT, *kinds.REFERENCED)},
+        **{(kind.group, kind.plural): READ | WRITE for kind in kinds.CHILDREN},
+        (names.GROUP, "modeldeployments/status"): {"patch"},
+        (names.GROUP, "modeldeployments/finalizers"): {"update"},
+        (kinds.POD.group, kinds.POD.plural): {"list"},
+        (kinds.EVENT.group, kinds.EVENT.plural): {"create"},
+        ("apiextensions.k8s.io", "customresourcedefinitions"): {"list", "watch"},
+    }
 
 
 def test_a_lease_is_granted_in_the_operators_own_namespace_only() -> None:
