@@ -10,6 +10,8 @@ def main() -> None:
     args = flags.parse(sys.argv[1:])
     if args.command != "serve":
         sys.exit(f"vllm-sim: only `vllm serve` is simulated, not `vllm {args.command}`")
+    if args.config:
+        sys.exit("vllm-sim: a config file is not simulated, give its flags")
     server.serve(args)
 
 

@@ -1,7 +1,8 @@
 """The command line of `vllm serve`: every flag of flags.json, read as vLLM reads it.
 
 A flag may be spelled with underscores, shortened, or, if it takes JSON, be given key by key (`--x.key
-value`). What is wrong ends the process with argparse's exit code 2 and message, as with vLLM.
+value`). What is wrong ends the process with argparse's exit code 2 and message, as with vLLM. Flags about a
+model's insides, about GPUs and about several engines are checked and then change nothing.
 """
 
 import argparse
