@@ -29,8 +29,9 @@ $(VENV)/complete:
 	touch $@
 
 .PHONY: generate
-generate: venv ## Write crds/ from the API's models
+generate: venv ## Write crds/ and docs/api.md from the API's models
 	python -m pilothouse.api.crd crds
+	python -m pilothouse.api.reference docs/api.md
 
 .PHONY: lock
 lock: ## Write requirements/ from pyproject.toml

@@ -13,7 +13,7 @@ from pilothouse import names
 from pilothouse.api.common import Object
 from pilothouse.api.definitions import DEFINITIONS, Column, Definition
 from pilothouse.api.rules import VALIDATIONS
-from pilothouse.api.structural import Schema, schema_of
+from pilothouse.api.structural import Schema, schema_of, without_defaults
 
 _HEADER: Final = "# Generated from operator/pilothouse/api by `make generate`; do not edit.\n"
 _CATEGORY: Final = "pilothouse"
@@ -63,7 +63,7 @@ def _version(definition: Definition) -> Object:
         "storage": True,
         "subresources": {"status": {}, **scale},
         "additionalPrinterColumns": [_column(column) for column in definition.columns],
-        "schema": {"openAPIV3Schema": _root(definition)},
+        "schema": {"openAPIV3Schema": root_schema(definition)},
     }
 
 
@@ -72,8 +72,8 @@ def _column(column: Column) -> Object:
     return {**shown, "priority": 1} if column.wide else shown
 
 
-def _root(definition: Definition) -> Schema:
-    """Give the object's schema; of its metadata Kubernetes takes no more than the type."""
+def root_schema(definition: Definition) -> Schema:
+    """Give the schema of the whole object; of its metadata Kubernetes takes no more than the type."""
     schema = schema_of(definition.model)
     rules = {VALIDATIONS: schema[VALIDATIONS]} if VALIDATIONS in schema else {}
     properties = {
@@ -81,7 +81,7 @@ def _root(definition: Definition) -> Schema:
         "kind": _KIND,
         "metadata": {"type": "object"},
         "spec": schema["properties"]["spec"],
-        "status": {key: value for key, value in schema["properties"]["status"].items() if key != "default"},
+        "status": without_defaults(schema["properties"]["status"]),
     }
     described = {"description": schema["description"], "type": "object", "required": ["spec"]}
     return {**described, "properties": properties, **rules}

@@ -178,7 +178,7 @@ class EnvVar(Spec):
         ),
         Rule(
             f"!(self in {list(OWNED_VARIABLES)}) && !self.startsWith('PILOTHOUSE_')",
-            "is set by Pilothouse; a Hugging Face token belongs in spec.model.checkpoint.secretRef",
+            "must be none that Pilothouse sets; a Hugging Face token goes to spec.model.checkpoint.secretRef",
         ),
     ]
     """The variable's name. Example: VLLM_LOGGING_LEVEL."""

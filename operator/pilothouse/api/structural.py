@@ -40,6 +40,19 @@ def schema_of(model: type[BaseModel]) -> Schema:
     return structural(schema, schema.get("$defs", {}))
 
 
+def without_defaults(schema: Schema) -> Schema:
+    """Drop the defaults of a structural schema: in a status, a number that nobody observed would be a lie."""
+    dropped = {key: value for key, value in schema.items() if key != "default"}
+    for key in ("items", "additionalProperties"):
+        if key in dropped:
+            dropped[key] = without_defaults(dropped[key])
+    if "properties" in dropped:
+        dropped["properties"] = {
+            name: without_defaults(child) for name, child in dropped["properties"].items()
+        }
+    return dropped
+
+
 def structural(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
     """Rewrite one schema; `definitions` are what its `$ref`s point at."""
     plain = _plain(schema, definitions)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from pilothouse.api.rules import Rule, list_map, ruled
-from pilothouse.api.structural import schema_of, structural
+from pilothouse.api.structural import schema_of, structural, without_defaults
 
 
 def test_a_reference_is_put_in_place_and_what_stands_beside_it_wins() -> None:
@@ -65,6 +65,16 @@ def test_zero_and_false_are_defaults_worth_saying() -> None:
 
 def test_an_empty_default_is_left_out() -> None:
     assert structural({"type": "array", "default": []}, {}) == {"type": "array"}
+
+
+def test_a_status_defaults_to_nothing_at_any_depth() -> None:
+    number = {"type": "integer", "default": 0}
+    listed = {"type": "array", "items": {"type": "object", "properties": {"default": number}}}
+
+    found = without_defaults({"type": "object", "default": {}, "properties": {"checks": listed}})
+
+    assert found["properties"]["checks"]["items"]["properties"] == {"default": {"type": "integer"}}
+    assert "default" not in found
 
 
 def test_a_description_is_one_line() -> None:
