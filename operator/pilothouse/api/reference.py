@@ -24,7 +24,8 @@ a rule, and names the field.
 Checked and stored, but not acted on yet: TenantQuota, LicensePolicy, LicenseApproval and EvaluationSuite; of
 RolloutPolicy all but `startupDeadline`; of QueueClass `priority`, `requests.streaming`,
 `requests.secretScan`, `concurrency.onFull`, `concurrency.maxWait`, `objectives`; of ModelDeployment
-`model.tokenizer.fingerprint`, `model.license.textDigest`, `engine.guard`, `route.allowTenants`, `rollout.capacity`, `rollout.paused`.
+`model.tokenizer.fingerprint`, `model.license.textDigest`, `engine.guard`, `route.allowTenants`,
+`rollout.capacity`, `rollout.paused`.
 """
 _TABLE: Final = "| field | type | default | meaning |\n| --- | --- | --- | --- |\n"
 
