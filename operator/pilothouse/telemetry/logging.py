@@ -24,7 +24,7 @@ _SHARED: Final[tuple[Processor, ...]] = (
 
 _FIRST: Final = ("time", "level", "message", "controller", "namespace", "name", "object", "reason", "diff")
 
-_QUIET: Final = {"kopf": "WARNING", "aiohttp.access": "WARNING", "asyncio": "WARNING"}
+_QUIET: Final = {"kopf": "ERROR", "aiohttp.access": "WARNING", "asyncio": "WARNING"}
 """Libraries that log each event or request."""
 
 
