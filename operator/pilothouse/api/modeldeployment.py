@@ -6,13 +6,12 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from pilothouse.api.common import (
-    ConditionedStatus,
     LocalReference,
     Resource,
     SecretKeyReference,
     Spec,
-    Status,
 )
+from pilothouse.api.modeldeploymentstatus import ModelDeploymentStatus
 from pilothouse.api.rules import LIST_SET, Rule, list_map, ruled
 from pilothouse.api.values import (
     Digest,
@@ -27,7 +26,6 @@ from pilothouse.api.values import (
     Revision,
     Source,
     Text,
-    Timestamp,
     pinned,
 )
 
@@ -386,155 +384,6 @@ class ModelDeploymentSpec(Spec):
     once."""
     rollout: Rollout = Rollout()
     """How a new revision replaces the old one."""
-
-
-class Weight(Status):
-    """A share of the traffic, in percent."""
-
-    desired: int
-    """The share that the route asks for, in percent."""
-    observed: float | None = None
-    """The share that the engines counted, in percent."""
-
-
-class RevisionStatus(Status):
-    """One revision that runs."""
-
-    revision: str
-    """The revision's hash (10 hex digits); it ends the names of the revision's objects."""
-    checkpoint_revision: str = ""
-    """The pinned revision of the weights."""
-    tokenizer_revision: str = ""
-    """The pinned revision of the tokenizer."""
-    license_id: Annotated[str, Field(alias="licenseID")] = ""
-    """The license under which it is served."""
-    ready_replicas: int = 0
-    """How many of its pods are ready."""
-
-
-class CanaryStatus(RevisionStatus):
-    """The revision that is being tried."""
-
-    weight: Weight | None = None
-    """Its share of the traffic, in percent."""
-
-
-class CheckStatus(Status):
-    """One check of the canary against stable, as last measured."""
-
-    name: str
-    """The check's name."""
-    verdict: str
-    """Pass, Fail, Inconclusive (too few requests) or Error (no measurement)."""
-    canary: float | None = None
-    """The canary's share of bad events, 0 to 1."""
-    stable: float | None = None
-    """Stable's share of bad events in the same windows, 0 to 1."""
-    threshold: float | None = None
-    """The share at which the check fails, 0 to 1."""
-    samples: int = 0
-    """How many of the canary's requests were counted."""
-    evidence: float | None = None
-    """How much speaks for a failure; the test decides when it crosses its bound."""
-    message: str = ""
-    """What was found, in a sentence."""
-
-
-class RolloutStatus(Status):
-    """Where a running rollout stands."""
-
-    state: str
-    """Preflight, Evaluating, Shifting, Holding, Paused, Baking or Draining."""
-    step: int = 0
-    """The current step, counted from 1."""
-    steps: int = 0
-    """How many steps the policy has."""
-    step_started_at: Timestamp | None = None
-    """When the current step began."""
-    checks: Annotated[tuple[CheckStatus, ...], Field(json_schema_extra=list_map("name"))] = ()
-    """The checks as last measured."""
-
-
-class RollbackStatus(Status):
-    """The last rollback, and what caused it."""
-
-    from_revision: str
-    """The revision that failed."""
-    to_revision: str
-    """The revision that took the traffic back."""
-    check: str = ""
-    """The check that failed; empty for a hard failure such as a crash loop."""
-    canary: float | None = None
-    """What the check measured of the canary."""
-    stable: float | None = None
-    """What the check measured of stable."""
-    threshold: float | None = None
-    """The bound that was crossed."""
-    samples: int = 0
-    """How many of the canary's requests were counted."""
-    reason: str
-    """Why, as one CamelCase word."""
-    started_at: Timestamp
-    """When the route was put back."""
-    finished_at: Timestamp | None = None
-    """When the failed revision's pods were gone."""
-
-
-class RejectedRevision(Status):
-    """A revision that failed and is not tried again until the spec changes or a person says retry."""
-
-    revision: str
-    """The revision's hash."""
-    reason: str
-    """Why, as one CamelCase word."""
-    time: Timestamp
-    """When it was rejected."""
-
-
-class ServedRevision(Status):
-    """A revision that served, and when."""
-
-    revision: str
-    """The revision's hash."""
-    checkpoint_revision: str = ""
-    """The pinned revision of the weights."""
-    tokenizer_revision: str = ""
-    """The pinned revision of the tokenizer."""
-    license_id: Annotated[str, Field(alias="licenseID")] = ""
-    """The license under which it was served."""
-    served_from: Timestamp
-    """When it became stable."""
-    served_until: Timestamp | None = None
-    """When another took its place; empty while it serves."""
-
-
-class ModelDeploymentStatus(ConditionedStatus):
-    """What Pilothouse observes of a ModelDeployment."""
-
-    phase: str = ""
-    """Pending, Starting, Ready, RollingOut, Paused, RollingBack or Degraded; the conditions say why."""
-    url: str = ""
-    """Where clients reach the model: the base URL for an OpenAI client."""
-    replicas: int = 0
-    """How many engine pods exist, all revisions together."""
-    ready_replicas: int = 0
-    """How many engine pods are ready, all revisions together."""
-    selector: str = ""
-    """The label selector of the engine pods, for `kubectl scale` and autoscalers."""
-    stable: RevisionStatus | None = None
-    """The revision that serves."""
-    canary: CanaryStatus | None = None
-    """The revision that is being tried, if any."""
-    rollout: RolloutStatus | None = None
-    """Where the running rollout stands, if any."""
-    last_rollback: RollbackStatus | None = None
-    """The last rollback, and what caused it."""
-    rejected_revisions: Annotated[
-        tuple[RejectedRevision, ...], Field(max_length=32, json_schema_extra=list_map("revision"))
-    ] = ()
-    """Revisions that failed and are not tried again until the spec changes or a person says retry."""
-    history: Annotated[tuple[ServedRevision, ...], Field(max_length=10)] = ()
-    """The last ten revisions that served, newest first."""
 
 
 class ModelDeployment(Resource):

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Final
 
 from pilothouse import names
-from pilothouse.api.modeldeployment import (
+from pilothouse.api.modeldeploymentstatus import (
     CanaryStatus,
     ModelDeploymentStatus,
     RevisionStatus,
