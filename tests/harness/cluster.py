@@ -17,10 +17,12 @@ LOADED = KUBECONFIG.parent / "loaded"
 class Provider(Protocol):
     """A way of having a cluster: the modules `kind` and `node`."""
 
+    PROGRAMS: tuple[str, ...]
     SERVICE_TYPE: str
 
     def refusal(self) -> str: ...
     def is_running(self) -> bool: ...
+    def status(self) -> dict[str, bool]: ...
     def start(self) -> None: ...
     def stop(self) -> None: ...
     def load(self, archive: Path) -> None: ...
@@ -40,7 +42,7 @@ def up() -> Path:
         return named
     chosen = provider()
     with alone(LOCK):
-        archives = _build()
+        archives = _build(chosen)
         if not chosen.is_running():
             with progress("starting Kubernetes"):
                 chosen.start()
@@ -62,12 +64,17 @@ def down() -> None:
 def build() -> list[Path]:
     """Install, build and make what the cluster needs and this machine lacks; return the image archives.
 
+    A cluster that KUBECONFIG names needs nothing.
+
     Raises:
         HarnessError: something could not be built.
 
     """
+    if given():
+        return []
+    chosen = provider()
     with alone(LOCK):
-        return _build()
+        return _build(chosen)
 
 
 def kubeconfig() -> Path:
@@ -111,7 +118,7 @@ def start_component(name: str) -> None:
 
 def status() -> dict[str, bool]:
     """Return for each part of the harness's own cluster whether it runs and answers."""
-    parts = node.status() if provider() is node else {"kind": kind.is_running()}
+    parts = provider().status()
     return parts | {"gateway": KUBECONFIG.exists() and all(parts.values()) and gateway.is_ready(KUBECONFIG)}
 
 
@@ -135,8 +142,8 @@ def provider() -> Provider:
     return chosen
 
 
-def _build() -> list[Path]:
-    debian.install()
+def _build(chosen: Provider) -> list[Path]:
+    debian.install(chosen.PROGRAMS)
     builds.build_all()
     return images.build_all()
 

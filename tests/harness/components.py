@@ -41,7 +41,8 @@ class Component:
     Attributes:
         name: as in `stop_component(name)`, and the program's file name.
         argv: the command line.
-        url: answers 200 when the component is ready; "" where nothing waits for that.
+        url: when the component is ready, this answers 200, or takes a connection if it is a socket; "" where
+            running is enough.
 
     """
 
@@ -54,8 +55,8 @@ def components() -> list[Component]:
     """Return every component, the ones that others need first."""
     return [
         _etcd(),
+        Component("containerd", ("containerd", f"--config={CONFIG}/containerd.toml"), f"unix://{SOCKET}"),
         _apiserver(),
-        Component("containerd", ("containerd", f"--config={CONFIG / 'containerd.toml'}")),
         _controller_manager(),
         _scheduler(),
         _kubelet(),

@@ -1,15 +1,17 @@
 #!/bin/sh
-# Installs the Debian packages that the harness's cluster runs, and starts none of their services.
+# Installs the Debian packages of the programs that are given as arguments and missing, and says which.
+# None of their services is started, and nothing is removed for them.
 set -eu
-export PATH="$PATH:/usr/sbin:/sbin"
-
-packages='conntrack containerd containernetworking-plugins etcd-server iproute2 iptables mmdebstrap openssl runc'
+export PATH="$PATH:/usr/sbin:/sbin:/usr/lib/cni" DEBIAN_FRONTEND=noninteractive
 
 missing=''
-for package in $packages; do
-    case $(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null) in
-    installed) ;;
-    *) missing="$missing $package" ;;
+for program in "$@"; do
+    command -v "$program" >/dev/null && continue
+    case $program in
+    bridge) missing="$missing containernetworking-plugins" ;;
+    etcd) missing="$missing etcd-server" ;;
+    ip) missing="$missing iproute2" ;;
+    *) missing="$missing $program" ;;
     esac
 done
 [ -n "$missing" ] || exit 0
@@ -21,12 +23,11 @@ if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod +x "$policy"
 fi
-export DEBIAN_FRONTEND=noninteractive
 apt-get update --quiet=2
 # shellcheck disable=SC2086 # a list of words
-apt-get install --quiet=2 --yes --no-install-recommends $missing >/dev/null
+apt-get install --quiet=2 --yes --no-install-recommends --no-remove $missing >/dev/null
 for service in containerd etcd; do
-    case $missing in
-    *"$service"*) systemctl disable --quiet "$service" 2>/dev/null || true ;;
+    case " $missing " in
+    *" $service"*) systemctl disable --quiet "$service" 2>/dev/null || true ;;
     esac
 done

@@ -7,6 +7,7 @@ from harness.paths import KUBECONFIG
 from harness.shell import run, succeeds
 
 CLUSTER = "pilothouse"
+PROGRAMS = ("mmdebstrap",)
 # The node is a container whose address this machine can reach; ClusterIPs are not.
 SERVICE_TYPE = "NodePort"
 
@@ -24,6 +25,11 @@ def refusal() -> str:
 def is_running() -> bool:
     """Tell whether the cluster is there."""
     return CLUSTER in run(["kind", "get", "clusters"]).split() and KUBECONFIG.exists()
+
+
+def status() -> dict[str, bool]:
+    """Return whether the cluster is there, as the status of its one part."""
+    return {"kind": is_running()}
 
 
 def start() -> None:

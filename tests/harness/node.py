@@ -14,6 +14,7 @@ from harness.kubectl import get
 from harness.paths import KUBECONFIG, STATE
 from harness.shell import run, wait_for
 
+PROGRAMS = ("bridge", "conntrack", "containerd", "etcd", "ip", "iptables", "mmdebstrap", "openssl", "runc")
 # Where clients on this machine find the Gateway.
 SERVICE_TYPE = "ClusterIP"
 NEEDS = "With no KUBECONFIG, and no kind with a Docker engine, the harness needs"
@@ -99,8 +100,8 @@ def _is_free(address: tuple[str, int]) -> bool:
 
 
 def _start_components() -> None:
-    etcd, apiserver, *others = components()
-    for component in (etcd, apiserver):
+    etcd, containerd, apiserver, *others = components()
+    for component in (etcd, containerd, apiserver):
         start_component(component.name)
     for component in others:
         processes.start(component)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import urllib.request
@@ -39,16 +40,24 @@ def wait_ready(component: Component, seconds: float = 60) -> None:
         HarnessError: it ended or did not answer; the end of its log is in the message.
 
     """
+    name = component.name
     try:
-        wait_for(f"{component.name} to be ready", lambda: is_ready(component), seconds=seconds, pause=0.05)
+        wait_for(f"{name} to start", lambda: bool(pids(name)), seconds=5, pause=0.02)
+        wait_for(
+            f"{name} to be ready", lambda: is_ready(component) or not pids(name), seconds=seconds, pause=0.05
+        )
     except HarnessError as error:
-        raise HarnessError(f"{error} The end of its log: {last_words(component.name)}") from error
+        raise HarnessError(f"{error} The end of its log: {last_words(name)}") from error
+    if not pids(name):
+        raise HarnessError(f"{name} ended. The end of its log: {last_words(name)}")
 
 
 def is_ready(component: Component) -> bool:
     """Tell whether the component runs and answers."""
     if not pids(component.name):
         return False
+    if component.url.startswith("unix://"):
+        return _takes_connections(component.url.removeprefix("unix://"))
     return not component.url or _answers(component.url)
 
 
@@ -88,6 +97,13 @@ def _comm(pid: int) -> str:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/comm").read_text().strip()
     return ""
+
+
+def _takes_connections(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
+        client.connect(path)
+        return True
+    return False
 
 
 def _answers(url: str) -> bool:

@@ -1,38 +1,43 @@
 """These tests start and remove this machine's own cluster, so they need a machine where none runs."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from harness import cluster, images, node
+from harness import builds, cluster, debian, images, node
 from harness.paths import STATE
 from harness_tests.footprint import Footprint, footprint
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _machine() -> None:
-    """A machine on which this cluster may come and go."""
+def pause() -> Path:
+    """The archive of the pause image, on a machine where a cluster may come and go."""
     if cluster.given() or cluster.provider() is not node:
         pytest.skip("The cluster is not made of this machine's processes.")
     if STATE.exists():
         pytest.exit(
             "A cluster runs, and these tests would end it: `make cluster-down` comes first.", returncode=1
         )
-    cluster.build()
+    debian.install(node.PROGRAMS)
+    builds.build_all()
+    pause, *_ = images.images()
+    return images.build(pause)
 
 
 @pytest.fixture
-def before(_machine: None) -> Footprint:
+def before() -> Footprint:
     """The machine before the test."""
     return footprint()
 
 
 @pytest.fixture
-def running(before: Footprint) -> Iterator[None]:  # noqa: ARG001 - looked at before the cluster starts
+def running(before: Footprint, pause: Path) -> Iterator[None]:  # noqa: ARG001 - looked at before the start
     """A cluster with the pause image, removed after the test."""
-    node.start()
-    cluster.give_gpus()
-    pause, *_ = images.images()
-    node.load(images.build(pause))
-    yield
-    node.stop()
+    try:
+        node.start()
+        cluster.give_gpus()
+        node.load(pause)
+        yield
+    finally:
+        node.stop()
