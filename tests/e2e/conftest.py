@@ -61,3 +61,10 @@ def team(teams: Callable[[], Team]) -> Iterator[Team]:
     team = teams()
     yield team
     team.kubectl("delete", "md", "--all", "--wait=false")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give these tests the time that their waits may take; each wait has a deadline of its own."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(600))

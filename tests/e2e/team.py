@@ -8,6 +8,8 @@ from harness.shell import wait_for
 
 Object = dict[str, Any]
 
+DEADLINE = 150
+"""Seconds after which a wait fails; generous, since a busy machine is no defect of ours."""
 READY = '{.status.conditions[?(@.type=="Ready")].status}'
 REASON = '{.status.conditions[?(@.type=="Ready")].reason}'
 
@@ -60,19 +62,19 @@ class Team:
         """Name the children of the revision that serves."""
         return f"{name}-{self.get('md', name)['status']['stable']['revision']}"
 
-    def wait(self, *argv: str, seconds: int = 60) -> None:
+    def wait(self, *argv: str, seconds: int = DEADLINE) -> None:
         """Run `kubectl wait`, which fails when the time is over."""
         self.kubectl("wait", f"--timeout={seconds}s", *argv)
 
-    def wait_ready(self, *names: str, seconds: int = 90) -> None:
+    def wait_ready(self, *names: str, seconds: int = DEADLINE) -> None:
         """Wait as people do until models are Ready."""
         self.wait("--for=condition=Ready", *(f"md/{name}" for name in names), seconds=seconds)
 
-    def wait_reason(self, name: str, reason: str, seconds: int = 60) -> None:
+    def wait_reason(self, name: str, reason: str, seconds: int = DEADLINE) -> None:
         """Wait until the reason of Ready is this one."""
         self.wait(f"--for=jsonpath={REASON}={reason}", f"md/{name}", seconds=seconds)
 
-    def wait_gone(self, name: str, seconds: int = 60) -> None:
+    def wait_gone(self, name: str, seconds: int = DEADLINE) -> None:
         """Wait until neither a model nor anything of it is left."""
         self.wait("--for=delete", f"md/{name}", seconds=seconds)
         wait_for(f"the children of {name} to go", lambda: not self.children(name), seconds=seconds)

@@ -14,7 +14,7 @@ NAME = "healed"
 PROMISED_SECONDS = 2
 KINDS = ("deployment", "service", "poddisruptionbudget", "controllerrevision", "httproute", "stable service")
 EDITS = {
-    "deployment": {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}},
+    "deployment": {"spec": {"progressDeadlineSeconds": 3}},
     "service": {"spec": {"selector": {"app": "mine"}}},
     "poddisruptionbudget": {"spec": {"maxUnavailable": 100}},
     "controllerrevision": {"metadata": {"labels": {"pilothouse.dev/revision": "0000000000"}}},
@@ -38,11 +38,10 @@ def child(team: Team, kind: str) -> tuple[str, str]:
 
 
 def as_declared(found: Object) -> Object:
-    """An object without what tells one life or edit of it from another."""
-    own = {name: value for name, value in found.items() if name != "status"}
+    """What the operator declares of an object, without what tells one life of it from another."""
     spec = {name: value for name, value in found.get("spec", {}).items() if not name.startswith("clusterIP")}
     metadata = {name: found["metadata"].get(name) for name in ("labels", "ownerReferences")}
-    return own | {"spec": spec, "metadata": metadata}
+    return {"spec": spec, "metadata": metadata}
 
 
 def wait_healed(what: str, healed: Callable[[], bool]) -> None:

@@ -74,6 +74,13 @@ def late_lane(kubectl: Callable[..., str], team: Team) -> Iterator[Callable[[], 
     kubectl("delete", "queueclass", name, "--ignore-not-found")
 
 
+def test_a_slow_load_is_no_failure(team: Team) -> None:
+    team.wait_reason("slow", Reason.STARTING)
+    assert team.condition("slow", "Stalled")["status"] == "False"
+
+    team.wait_ready("slow")
+
+
 def test_an_engine_that_crashes_while_loading_is_said_with_its_exit_code(team: Team) -> None:
     team.wait_reason("crashing", Reason.MODEL_LOAD_FAILED)
 
@@ -130,13 +137,6 @@ def test_a_gateway_that_comes_late_carries_the_route_that_fits_and_refuses_the_o
 
     team.wait_ready("late-gateway")
     team.wait_reason("refused", Reason.ROUTE_NOT_ACCEPTED)
-
-
-def test_a_slow_load_is_no_failure(team: Team) -> None:
-    team.wait_reason("slow", Reason.STARTING)
-    assert team.condition("slow", "Stalled")["status"] == "False"
-
-    team.wait_ready("slow")
 
 
 def test_a_full_resource_quota_is_said_and_ready_follows_when_there_is_room(
@@ -197,7 +197,7 @@ def test_after_an_edit_ready_means_that_the_new_revision_serves(teams: Callable[
     team.wait_ready("repinned")
     team.apply(model_deployment("repinned", team.namespace, team.lane, model=model(OTHER_COMMIT)))
 
-    team.wait("--for=condition=Ready", "md/repinned")
+    team.wait_ready("repinned")
 
     stable = team.get("md", "repinned")["status"]["stable"]
     assert (stable["checkpointRevision"], stable["readyReplicas"]) == (OTHER_COMMIT, 1)
