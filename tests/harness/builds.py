@@ -93,18 +93,10 @@ def _build(module: Module) -> None:
 
 
 def _compile(go: Path, module: Module, output: Path) -> None:
-    argv: list[str | Path] = [
-        go,
-        "build",
-        "-trimpath",
-        "-o",
-        f"{output}/",
-        "-ldflags",
-        module.linker_flags,
-        module.packages,
-    ]
+    flags = ("-trimpath", "-buildvcs=false", f"-ldflags={module.linker_flags}")
+    argv = ("go", "build", *flags, f"-o={output}/", module.packages)
     env = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
-    done = subprocess.run(argv, cwd=module.folder, env=env, stdout=sys.stderr, check=False)
+    done = subprocess.run(argv, executable=go, cwd=module.folder, env=env, stdout=sys.stderr, check=False)
     if done.returncode != 0:
         raise HarnessError(f"Building {module.name} failed; the Go compiler's own words are above.")
 

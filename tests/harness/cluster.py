@@ -55,7 +55,9 @@ def up() -> Path:
 
 
 def down() -> None:
-    """Remove the harness's own cluster, as far as it is there; one that KUBECONFIG names stays."""
+    """Remove the harness's own cluster, as far as it is there; where KUBECONFIG names another, do nothing."""
+    if given():
+        return
     chosen = provider()
     with alone(LOCK):
         chosen.stop()

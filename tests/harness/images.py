@@ -1,6 +1,5 @@
 """The images of the cluster: what is in each, made once for each content."""
 
-import os
 import shutil
 import sys
 import tempfile
@@ -77,12 +76,14 @@ class Image:
 
 def build_all() -> list[Path]:
     """Make the images that are not in the cache and return the archives of all."""
-    IMAGES.mkdir(parents=True, exist_ok=True)
+    for unfinished in IMAGES.glob(".*"):
+        shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
     return [build(image) for image in images()]
 
 
 def build(image: Image) -> Path:
     """Make one image, unless the cache has it, and return its archive."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
     if image.archive.exists():
         return image.archive
     with progress(f"making image {image.name}"):
@@ -163,7 +164,17 @@ def _operator() -> Layer:
     def make(tar: Path) -> None:
         with _scratch() as wheels, _scratch() as folder:
             _pip("wheel", "--no-deps", "--wheel-dir", wheels, REPOSITORY)
-            _pip("install", "--no-deps", "--target", folder, *FOREIGN, *wheels.glob("*.whl"))
+            _pip(
+                "install",
+                "--no-deps",
+                "--no-index",
+                "--find-links",
+                wheels,
+                "--target",
+                folder,
+                *FOREIGN,
+                "pilothouse",
+            )
             _write_packages(tar, folder)
 
     return Layer("operator", (REPOSITORY / "operator" / "pilothouse", REPOSITORY / "pyproject.toml"), make)
@@ -215,7 +226,7 @@ def _scratch() -> Iterator[Path]:
 
 def _make(target: Path, write: Callable[[Path], None]) -> None:
     """Write a file of the cache in one step, and drop the versions that it replaces."""
-    unfinished = target.with_name(f".{os.getpid()}-{target.name}")
+    unfinished = target.with_name(f".{target.name}")
     write(unfinished)
     for old in IMAGES.glob(f"{target.stem.rpartition('-')[0]}-{'?' * 16}.tar"):
         old.unlink()

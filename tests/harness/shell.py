@@ -5,11 +5,13 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 SHOWN_OUTPUT = 2000
+PROGRESS_SECONDS = 30
 # Where Debian keeps ip and iptables, which a root by `su` does not have on PATH.
 PATHS = {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
 
@@ -80,14 +82,21 @@ def wait_for(what: str, condition: Callable[[], bool], *, seconds: float = 60, p
 
 
 @contextlib.contextmanager
-def progress(what: str, *, quiet_seconds: float = 2) -> Iterator[None]:
-    """Say that `what` has begun, and how long it took if that was longer than `quiet_seconds`."""
+def progress(what: str) -> Iterator[None]:
+    """Say that `what` has begun, every half minute that it goes on, and how long it took."""
+    begin, ended = time.monotonic(), threading.Event()
     say(f"{what} ...")
-    begin = time.monotonic()
-    yield
-    took = time.monotonic() - begin
-    if took > quiet_seconds:
-        say(f"{what}: {took:.0f} s")
+
+    def repeat() -> None:
+        while not ended.wait(PROGRESS_SECONDS):
+            say(f"{what}: {time.monotonic() - begin:.0f} s so far")
+
+    threading.Thread(target=repeat, daemon=True).start()
+    try:
+        yield
+        say(f"{what}: {time.monotonic() - begin:.0f} s")
+    finally:
+        ended.set()
 
 
 @contextlib.contextmanager

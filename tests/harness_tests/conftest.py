@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import builds, cluster, debian, images, node
+from harness import builds, cluster, components, debian, images, kind, node
 from harness.paths import STATE
 from harness_tests.footprint import Footprint, footprint
 
@@ -13,7 +13,7 @@ from harness_tests.footprint import Footprint, footprint
 @pytest.fixture(scope="session", autouse=True)
 def pause() -> Path:
     """The archive of the pause image, on a machine where a cluster may come and go."""
-    if cluster.given() or cluster.provider() is not node:
+    if cluster.given() or kind.is_possible() or node.refusal():
         pytest.skip("The cluster is not made of this machine's processes.")
     if STATE.exists():
         pytest.exit(
@@ -21,8 +21,7 @@ def pause() -> Path:
         )
     debian.install(node.PROGRAMS)
     builds.build_all()
-    pause, *_ = images.images()
-    return images.build(pause)
+    return images.build(next(image for image in images.images() if image.name == components.PAUSE))
 
 
 @pytest.fixture
