@@ -88,15 +88,12 @@ def _engine(deployment: ModelDeployment, queue_class: QueueClass, lifecycle: Lif
 
 
 def _environment(deployment: ModelDeployment) -> list[Object]:
+    """Ours, with the user's own on top: what may not be changed is refused by the API, not dropped here."""
     own = [{"name": name, "value": value} for name, value in _ENVIRONMENT.items()]
     token = deployment.spec.model.checkpoint.secret_ref
     secret = [_from_secret(names.HF_TOKEN_KEY, token.name, names.HF_TOKEN_KEY)] if token else []
-    taken = {entry["name"] for entry in [*own, *secret]}
-    return [
-        *own,
-        *secret,
-        *(_user_entry(entry) for entry in deployment.spec.engine.env if entry.name not in taken),
-    ]
+    users = [_user_entry(entry) for entry in deployment.spec.engine.env]
+    return list({entry["name"]: entry for entry in [*own, *users, *secret]}.values())
 
 
 def _user_entry(entry: EnvVar) -> Object:
