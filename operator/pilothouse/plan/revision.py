@@ -15,9 +15,10 @@ from pydantic import BaseModel
 
 from pilothouse.api.modeldeployment import ModelDeployment
 from pilothouse.api.queueclass import QueueClass
-from pilothouse.names import REVISION, child_name
-from pilothouse.plan.lifecycle import Lifecycle
+from pilothouse.names import child_name
+from pilothouse.plan.lifecycle import Lifecycle, drain_seconds
 from pilothouse.plan.observed import Object, Observed
+from pilothouse.plan.sources import tokenizer_of
 
 ALGORITHM: Final = 1
 """Version of `inputs_of`. A change of what it returns for any spec needs a new version beside the old one."""
@@ -59,11 +60,12 @@ class Revision:
 def inputs_of(deployment: ModelDeployment, queue_class: QueueClass) -> Object:
     """All that can change an answer or its speed.
 
-    Values that equal their default are left out, so that a new field with a default changes no hash.
+    Values that equal their default are left out, so that a new field with a default changes no hash; one that
+    another field gives is filled in, so that writing it out changes none either.
     """
     spec = deployment.spec
     return {
-        "model": {**_dump(spec.model), "name": spec.model.name or deployment.metadata.name},
+        "model": _model(deployment),
         "engine": _dump(spec.engine),
         "resources": _dump(spec.resources),
         "storage": _dump(spec.storage),
@@ -74,7 +76,7 @@ def inputs_of(deployment: ModelDeployment, queue_class: QueueClass) -> Object:
             "maxOutputTokens": queue_class.spec.requests.max_output_tokens,
             "perReplica": queue_class.spec.concurrency.per_replica,
             "queuedPerReplica": queue_class.spec.concurrency.queued_per_replica,
-            "drain": queue_class.spec.drain.seconds,
+            "drain": drain_seconds(queue_class),
         },
     }
 
@@ -87,7 +89,8 @@ def hash_of(inputs: Mapping[str, Any]) -> str:
 
 def revisions_of(observed: Observed) -> dict[str, Revision]:
     """Return the frozen revisions that exist, by name."""
-    stored = [_read(obj) for obj in observed.children_of_kind("ControllerRevision")]
+    owner = observed.deployment.metadata.name
+    stored = [_read(obj, owner) for obj in observed.children_of_kind("ControllerRevision")]
     return {revision.name: revision for revision in [*_recovered(observed), *stored]}
 
 
@@ -96,10 +99,11 @@ def next_number(revisions: Mapping[str, Revision]) -> int:
     return max((revision.number for revision in revisions.values()), default=0) + 1
 
 
-def _read(controller_revision: Object) -> Revision:
+def _read(controller_revision: Object, owner: str) -> Revision:
+    """Read a record back: its name and data can't be changed by anybody, its labels can."""
     data = controller_revision["data"]
     return Revision(
-        name=controller_revision["metadata"]["labels"][REVISION],
+        name=controller_revision["metadata"]["name"].removeprefix(child_name(owner, "")),
         number=controller_revision["revision"],
         inputs=data["inputs"],
         pod_template=data["podTemplate"],
@@ -124,6 +128,15 @@ def _recovered(observed: Observed) -> list[Revision]:
     template, deadline = live["spec"]["template"], live["spec"]["progressDeadlineSeconds"]
     lifecycle = Lifecycle.of_deployment(template["spec"]["terminationGracePeriodSeconds"], deadline)
     return [Revision(stable.revision, 0, {"model": pins}, template, lifecycle)]
+
+
+def _model(deployment: ModelDeployment) -> Object:
+    model, tokenizer = deployment.spec.model, tokenizer_of(deployment)
+    return {
+        **_dump(model),
+        "name": model.name or deployment.metadata.name,
+        "tokenizer": {**_dump(model.tokenizer), "source": str(tokenizer.source)},
+    }
 
 
 def _dump(model: BaseModel) -> Object:
