@@ -4,7 +4,7 @@ vLLM leaves /metrics, /tokenize and /invocations unguarded, so a prefix match wo
 matched exactly.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pilothouse import names
@@ -17,6 +17,8 @@ GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
 
 _METHODS: Final = {"/v1/completions": "POST", "/v1/chat/completions": "POST", "/v1/models": "GET"}
 """The only engine paths that a route opens."""
+
+_DEFAULT_PORTS: Final = {"HTTP": 80, "HTTPS": 443}
 
 _STRIPPED_HEADERS: Final = ["X-Vllm-Priority", "X-data-parallel-rank", "X-Session-ID"]
 """What vLLM obeys and a client may not set."""
@@ -32,7 +34,12 @@ def http_route(
     spec: Object = {
         "parentRefs": [_parent(ref, deployment.metadata.namespace) for ref in route.parent_refs],
         "rules": [
-            _rule(path, f"{route.path_prefix}{path}", _timeout(queue_class), _backends(deployment, weights))
+            _rule(
+                path,
+                f"{route.path_prefix}{path}",
+                str(queue_class.spec.requests.timeout),
+                _backends(deployment, weights),
+            )
             for path in _METHODS
         ],
     }
@@ -56,14 +63,12 @@ def gateway_keys(deployment: ModelDeployment) -> list[ObjectKey]:
 
 
 def base_url(deployment: ModelDeployment, gateways: Mapping[ObjectKey, Object]) -> str:
-    """Return where clients reach the model, or an empty text while no Gateway has an address."""
-    route = deployment.spec.route
+    """Return where clients reach the model, or "" while no Gateway has a name or an address for it."""
+    meta, route = deployment.metadata, deployment.spec.route
     if not route:
-        return ""
-    urls = (
-        _gateway_url(gateways[key], route.hostnames) for key in gateway_keys(deployment) if key in gateways
-    )
-    origin = next(filter(None, urls), "")
+        return f"http://{meta.name}.{meta.namespace}/v1"
+    present = (gateways[key] for key in gateway_keys(deployment) if key in gateways)
+    origin = next(filter(None, (_origin(gateway, route.hostnames) for gateway in present)), "")
     return f"{origin}{route.path_prefix}/v1" if origin else ""
 
 
@@ -106,18 +111,21 @@ def _parent(ref: ParentRef, own_namespace: str) -> Object:
     }
 
 
-def _timeout(queue_class: QueueClass) -> str:
-    seconds = queue_class.spec.requests.timeout.seconds
-    return f"{int(seconds)}s" if seconds == int(seconds) else f"{round(seconds * 1000)}ms"
+def _origin(gateway: Object, hostnames: Sequence[str]) -> str:
+    """Scheme, host and port of the first listener that serves HTTP and can be named."""
+    for listener in gateway["spec"].get("listeners", []):
+        host = _host(gateway, listener, hostnames)
+        if listener["protocol"] in _DEFAULT_PORTS and host:
+            scheme = listener["protocol"].lower()
+            is_default = listener["port"] == _DEFAULT_PORTS[listener["protocol"]]
+            return f"{scheme}://{host}" if is_default else f"{scheme}://{host}:{listener['port']}"
+    return ""
 
 
-def _gateway_url(gateway: Object, hostnames: tuple[str, ...]) -> str:
-    addresses = gateway.get("status", {}).get("addresses", [])
-    listeners = gateway["spec"].get("listeners", [])
-    if not addresses or not listeners:
-        return ""
-    scheme = "https" if listeners[0]["protocol"] == "HTTPS" else "http"
-    port = listeners[0]["port"]
-    host = hostnames[0] if hostnames else addresses[0]["value"]
-    standard = (scheme, port) in {("http", 80), ("https", 443)}
-    return f"{scheme}://{host}" if standard else f"{scheme}://{host}:{port}"
+def _host(gateway: Object, listener: Object, hostnames: Sequence[str]) -> str:
+    """Return a name that the route answers, or the Gateway's address where it answers to any."""
+    named = hostnames or [name for name in [listener.get("hostname")] if name]
+    if named:
+        return next((name for name in named if not name.startswith("*")), "")
+    addresses = [entry["value"] for entry in gateway.get("status", {}).get("addresses", [])]
+    return next((f"[{address}]" if ":" in address else address for address in addresses), "")
