@@ -117,7 +117,7 @@ class Reason(StrEnum):
     IMAGE_PULL_FAILED = "ImagePullFailed"
     """The engine image can't be pulled."""
     CONTAINER_CONFIG_INVALID = "ContainerConfigInvalid"
-    """A pod names a Secret, key or volume that is not there."""
+    """The engine's container can't be made: a Secret, key, volume or `vllm` itself is not there."""
     MODEL_LOAD_FAILED = "ModelLoadFailed"
     """The engine ended before it was ever ready."""
     ENGINE_CRASHED = "EngineCrashed"

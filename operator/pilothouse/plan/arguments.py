@@ -22,6 +22,7 @@ OWNED: Final = frozenset(
         "--config",
         "--data-parallel-external-lb",
         "--data-parallel-hybrid-lb",
+        "--data-parallel-multi-port-external-lb",
         "--data-parallel-rank",
         "--disable-access-log-for-endpoints",
         "--disable-log-stats",
@@ -51,6 +52,7 @@ OWNED: Final = frozenset(
         "--ssl-ciphers",
         "--ssl-keyfile",
         "--tensor-parallel-size",
+        "--tokens-only",
         "--tokenizer",
         "--tokenizer-revision",
         "--trust-remote-code",
@@ -64,12 +66,12 @@ _QUIET_ENDPOINTS: Final = "/health,/metrics,/ping"
 
 def engine_arguments(deployment: ModelDeployment, queue_class: QueueClass) -> list[str]:
     """Everything after `vllm serve`; the model comes first and the user's own arguments last."""
-    return [
-        *_model(deployment),
-        *_serving(deployment),
-        *_lane(queue_class),
-        *deployment.spec.engine.extra_args,
-    ]
+    return [*own_arguments(deployment, queue_class), *deployment.spec.engine.extra_args]
+
+
+def own_arguments(deployment: ModelDeployment, queue_class: QueueClass) -> list[str]:
+    """Those that the operator sets; the model comes first."""
+    return [*_model(deployment), *_serving(deployment), *_lane(queue_class)]
 
 
 def owned_flags(extra: Sequence[str]) -> list[str]:

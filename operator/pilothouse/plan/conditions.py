@@ -11,12 +11,12 @@ from typing import Final
 
 from pilothouse.api.common import Condition
 from pilothouse.names import ConditionType, Reason
-from pilothouse.plan.acceptance import Refusal
+from pilothouse.plan.cause import Cause, refused_child
 from pilothouse.plan.diagnosis import diagnose
-from pilothouse.plan.observed import Object, Observed
+from pilothouse.plan.observed import Observed
+from pilothouse.plan.programmed import route_trouble
 from pilothouse.plan.revision import Revision
-from pilothouse.plan.rollout import Rollout, deployment_of, is_ready, route_is_followed, route_refusal
-from pilothouse.plan.route import gateway_keys
+from pilothouse.plan.rollout import Rollout, deployment_of, is_ready, ready_replicas
 
 NEEDS_HELP: Final = frozenset(
     {
@@ -39,6 +39,9 @@ NEEDS_HELP: Final = frozenset(
 )
 """Reasons that waiting alone is not expected to mend."""
 
+_WORKLOAD: Final = frozenset({"ControllerRevision", "Deployment", "PodDisruptionBudget", "Service"})
+_SERVING: Final = frozenset({ConditionType.WORKLOAD_READY, ConditionType.ROUTE_PROGRAMMED})
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -60,13 +63,14 @@ def fails(kind: ConditionType, reason: Reason, message: str = "") -> Finding:
     return Finding(kind, status=False, reason=reason, message=message)
 
 
-def findings(observed: Observed, rollout: Rollout, refusal: Refusal | None) -> list[Finding]:
+def findings(observed: Observed, rollout: Rollout, refusal: Cause | None) -> list[Finding]:
     """Return every condition that applies, in the order in which they are shown."""
+    accepted = _accepted(refusal)
     parts = [
-        _accepted(refusal),
+        accepted,
         holds(ConditionType.LICENSE_ACCEPTED, Reason.NO_POLICY, "no LicensePolicy exists"),
         holds(ConditionType.QUOTA_RESERVED, Reason.NOT_LIMITED, "no TenantQuota names this namespace"),
-        _workload_ready(observed, rollout, refusal),
+        _workload_ready(observed, rollout, accepted),
         *_route_programmed(observed),
     ]
     return [*parts, *summary(parts, _serving_note(rollout, refusal))]
@@ -76,17 +80,23 @@ def summary(parts: Sequence[Finding], note: str = "") -> list[Finding]:
     """Return Ready, Reconciling and Stalled, which follow from the other conditions."""
     failed = next((part for part in parts if not part.status), None)
     if not failed:
+        said = "; ".join(part.message for part in parts if part.type in _SERVING)
         return [
-            holds(ConditionType.READY, Reason.READY, parts[-1].message),
+            holds(ConditionType.READY, Reason.READY, said),
             fails(ConditionType.RECONCILING, Reason.RECONCILED),
             fails(ConditionType.STALLED, Reason.RECONCILED),
         ]
-    stalled = failed.reason in NEEDS_HELP
+    stalled, message = failed.reason in NEEDS_HELP, f"{failed.message}{note}"
     return [
-        fails(ConditionType.READY, failed.reason, f"{failed.message}{note}"),
-        Finding(ConditionType.RECONCILING, not stalled, failed.reason, ""),
-        Finding(ConditionType.STALLED, stalled, failed.reason, ""),
+        fails(ConditionType.READY, failed.reason, message),
+        Finding(ConditionType.RECONCILING, not stalled, failed.reason, message),
+        Finding(ConditionType.STALLED, stalled, failed.reason, message),
     ]
+
+
+def finding_of(found: Iterable[Finding], kind: ConditionType) -> Finding:
+    """Return the finding of this type, which there is."""
+    return next(finding for finding in found if finding.type is kind)
 
 
 def as_conditions(
@@ -110,95 +120,56 @@ def _as_condition(finding: Finding, before: Condition | None, generation: int, n
     )
 
 
-def _accepted(refusal: Refusal | None) -> Finding:
+def _accepted(refusal: Cause | None) -> Finding:
     if refusal:
         return fails(ConditionType.ACCEPTED, refusal.reason, refusal.message)
     return holds(ConditionType.ACCEPTED, Reason.ACCEPTED, "the spec can be carried out")
 
 
-def _workload_ready(observed: Observed, rollout: Rollout, refusal: Refusal | None) -> Finding:
+def _workload_ready(observed: Observed, rollout: Rollout, accepted: Finding) -> Finding:
     wanted = rollout.target or rollout.stable
     if not wanted:
-        reason = refusal.reason if refusal else Reason.STARTING
-        return fails(ConditionType.WORKLOAD_READY, reason, "no engine pods: the spec was not accepted")
-    trouble = _refused_child(observed, route=False)
+        message = "no engine pods: the spec was not accepted"
+        return fails(ConditionType.WORKLOAD_READY, accepted.reason, message)
+    trouble = refused_child(observed, _WORKLOAD)
     if trouble:
         return fails(ConditionType.WORKLOAD_READY, trouble.reason, trouble.message)
     if is_ready(observed, wanted.name):
-        return holds(ConditionType.WORKLOAD_READY, *_all_ready(observed))
-    return fails(ConditionType.WORKLOAD_READY, *_not_ready(observed, rollout, wanted))
+        return _all_ready(observed.deployment.spec.replicas)
+    trouble = _diagnosis(observed, wanted) or _progress(observed, rollout, wanted)
+    return fails(ConditionType.WORKLOAD_READY, trouble.reason, trouble.message)
 
 
-def _all_ready(observed: Observed) -> tuple[Reason, str]:
-    replicas = observed.deployment.spec.replicas
+def _all_ready(replicas: int) -> Finding:
     if not replicas:
-        return Reason.SCALED_TO_ZERO, "spec.replicas is 0"
-    return Reason.READY, f"{replicas} of {replicas} pods are ready"
+        return holds(ConditionType.WORKLOAD_READY, Reason.SCALED_TO_ZERO, "spec.replicas is 0")
+    message = f"{replicas} of {replicas} pods are ready"
+    return holds(ConditionType.WORKLOAD_READY, Reason.READY, message)
 
 
-def _not_ready(observed: Observed, rollout: Rollout, wanted: Revision) -> tuple[Reason, str]:
+def _diagnosis(observed: Observed, wanted: Revision) -> Cause | None:
     live = deployment_of(observed, wanted.name)
-    trouble = diagnose(live, observed.pods) if live else None
-    if trouble:
-        return trouble.reason, trouble.message
-    ready = live.get("status", {}).get("readyReplicas", 0) if live else 0
+    return diagnose(live, observed.pods) if live else None
+
+
+def _progress(observed: Observed, rollout: Rollout, wanted: Revision) -> Cause:
+    ready = ready_replicas(observed, wanted.name)
     counted = f"{ready} of {observed.deployment.spec.replicas} pods of revision {wanted.name} are ready"
     if rollout.under_way:
-        return Reason.ROLLING_OUT, counted
-    return (Reason.SCALING if ready else Reason.STARTING), counted
+        return Cause(Reason.ROLLING_OUT, counted)
+    return Cause(Reason.SCALING if ready else Reason.STARTING, counted)
 
 
 def _route_programmed(observed: Observed) -> list[Finding]:
     if not observed.deployment.spec.route:
         return []
-    trouble = _route_trouble(observed)
+    trouble = route_trouble(observed)
     if trouble:
         return [fails(ConditionType.ROUTE_PROGRAMMED, trouble.reason, trouble.message)]
     return [holds(ConditionType.ROUTE_PROGRAMMED, Reason.PROGRAMMED, "every Gateway accepted the route")]
 
 
-def _route_trouble(observed: Observed) -> Refusal | None:
-    if "HTTPRoute" not in observed.served_kinds:
-        return Refusal(
-            Reason.GATEWAY_API_MISSING, "spec.route: the cluster does not have the Gateway API's HTTPRoute"
-        )
-    return _gateway_trouble(observed) or _refused_child(observed, route=True) or _unaccepted_route(observed)
-
-
-def _gateway_trouble(observed: Observed) -> Refusal | None:
-    for index, key in enumerate(gateway_keys(observed.deployment)):
-        gateway = observed.gateways.get(key)
-        where = f"spec.route.parentRefs[{index}]: Gateway {key.namespace}/{key.name}"
-        if not gateway:
-            return Refusal(Reason.GATEWAY_NOT_FOUND, f"{where} does not exist")
-        if not _is_programmed(gateway):
-            return Refusal(Reason.GATEWAY_NOT_PROGRAMMED, f"{where} is not programmed")
-    return None
-
-
-def _is_programmed(gateway: Object) -> bool:
-    conditions: list[Object] = gateway.get("status", {}).get("conditions", [])
-    return any(entry["type"] == "Programmed" and entry["status"] == "True" for entry in conditions)
-
-
-def _unaccepted_route(observed: Observed) -> Refusal | None:
-    route = observed.child("HTTPRoute", observed.deployment.metadata.name)
-    refused = route_refusal(route) if route else None
-    if refused:
-        return Refusal(Reason.ROUTE_NOT_ACCEPTED, refused)
-    if not route_is_followed(observed):
-        return Refusal(Reason.ROUTE_PENDING, "the gateway has not answered for the current route yet")
-    return None
-
-
-def _refused_child(observed: Observed, *, route: bool) -> Refusal | None:
-    for key, message in sorted(observed.refusals.items()):
-        if (key.kind == "HTTPRoute") is route:
-            return Refusal(Reason.APPLY_REFUSED, f"{key.kind} {key.name}: {message}")
-    return None
-
-
-def _serving_note(rollout: Rollout, refusal: Refusal | None) -> str:
+def _serving_note(rollout: Rollout, refusal: Cause | None) -> str:
     if rollout.stable and (refusal or rollout.under_way):
         return f"; revision {rollout.stable.name} serves on"
     return ""

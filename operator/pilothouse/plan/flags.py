@@ -6,7 +6,7 @@ would end the engine at start; here it becomes a condition.
 """
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Version(NamedTuple):
@@ -21,17 +21,17 @@ class Version(NamedTuple):
         return f"{self.major}.{self.minor}.{self.patch}"
 
 
-SINCE: dict[str, Version] = {
+SINCE: Final = {
     "--enable-request-id-headers": Version(0, 18, 1),
     "--max-num-queued-reqs": Version(0, 29),
     "--shutdown-timeout": Version(0, 18, 1),
 }
 """First release that is known to have a flag which the operator sets and which older engines lack."""
 
-COMPLETE_SINCE = Version(0, 32)
+COMPLETE_SINCE: Final = Version(0, 32)
 """From this release on every flag is known, so an unknown one in `extraArgs` can be refused."""
 
-_COMPLETE_0_32 = """
+_NAMES_0_32: Final = """
 additional-config aggregate-engine-logging all2all-backend allow-credentials
 allow-deprecated-quantization allowed-headers allowed-local-media-path allowed-media-domains
 allowed-methods allowed-origins anthropic-disabled-thinking-effort api-key api-server-count
@@ -102,14 +102,22 @@ trust-request-mm-kwargs ubatch-size uds use-fp64-gumbel use-replayssm use-tqdm-o
 video-pruning-method video-pruning-rate watermark watermark-config weight-transfer-config worker-cls
 worker-extension-cls
 """
-_ADDED_IN_0_33 = "monokernel reasoning-effort-map sleep-mode-backend watchdog-config"
-_TAG_VERSION = re.compile(r"^v?(\d+)\.(\d+)(?:\.(\d+))?(?:[.+-].*)?$")
+_ADDED_0_33: Final = "monokernel reasoning-effort-map sleep-mode-backend watchdog-config"
+FLAGS_0_32: Final = frozenset(_NAMES_0_32.split())
+FLAGS_0_33: Final = FLAGS_0_32.union(_ADDED_0_33.split())
+"""All flags of a release, without dashes and without the `no-` of a switch."""
+_FIRST_YEAR: Final = 20
+_TAG_VERSION: Final = re.compile(r"^v?(\d+)\.(\d+)(?:\.(\d+))?(?:[.+-].*)?$")
 
 
 def version_of_tag(image: str) -> Version | None:
-    """Release that an image reference names in its tag, or None: `vllm/vllm-openai:v0.32.0` is 0.32.0."""
+    """Release that an image reference names in its tag, or None: `vllm/vllm-openai:v0.32.0` is 0.32.0.
+
+    A tag by year and month, as on NVIDIA's images (`25.09-py3`), names none.
+    """
     _, _, tag = image.partition("@")[0].rpartition("/")[2].partition(":")
-    return parse_version(tag)
+    version = parse_version(tag)
+    return version if version and version.major < _FIRST_YEAR else None
 
 
 def parse_version(text: str) -> Version | None:
@@ -126,8 +134,6 @@ def supports(version: Version, flag: str) -> bool:
 
 
 def _known(version: Version, flag: str) -> bool:
-    known = set(_COMPLETE_0_32.split())
-    if version >= Version(0, 33):
-        known |= set(_ADDED_IN_0_33.split())
+    known = FLAGS_0_33 if version >= Version(0, 33) else FLAGS_0_32
     name = flag.removeprefix("--")
     return name in known or name.removeprefix("no-") in known

@@ -1,17 +1,23 @@
 """The whole decision for one ModelDeployment: all that should be, from all that was observed."""
 
-from pilothouse.names import ConditionType
+from datetime import timedelta
+from typing import Final
+
 from pilothouse.plan.acceptance import refusal_of
-from pilothouse.plan.conditions import Finding, findings
+from pilothouse.plan.conditions import findings
+from pilothouse.plan.events import events_of
 from pilothouse.plan.lifecycle import lifecycle_of
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
 from pilothouse.plan.podtemplate import pod_template
 from pilothouse.plan.revision import Revision, hash_of, inputs_of, next_number, revisions_of
 from pilothouse.plan.rollout import Rollout, rollout_of
 from pilothouse.plan.route import http_route
-from pilothouse.plan.status import requeue_after, status_of
-from pilothouse.plan.types import Event, Plan
+from pilothouse.plan.status import look_again_after, status_of
+from pilothouse.plan.types import Plan
 from pilothouse.plan.workload import revision_objects, stable_service
+
+_NEXT: Final = timedelta(seconds=1)
+"""When to look again after a prune: one that is planned after a write is the next reconcile's to do."""
 
 
 def plan(observed: Observed) -> Plan:
@@ -22,12 +28,13 @@ def plan(observed: Observed) -> Plan:
     rollout = rollout_of(observed, revisions, target)
     found = findings(observed, rollout, refusal)
     objects = _objects(observed, rollout)
+    prunes = _prunes(observed, objects)
     return Plan(
         objects=tuple(objects),
-        prunes=_prunes(observed, objects),
+        prunes=prunes,
         status=status_of(observed, rollout, found).model_dump(mode="json", by_alias=True, exclude_none=True),
-        events=_events(observed, found),
-        requeue_after=requeue_after(observed, found),
+        events=events_of(found, observed.deployment.status.conditions),
+        requeue_after=_NEXT if prunes else look_again_after(observed, found),
     )
 
 
@@ -64,23 +71,17 @@ def _route(observed: Observed, rollout: Rollout) -> list[Object]:
 
 
 def _prunes(observed: Observed, objects: list[Object]) -> tuple[ObjectKey, ...]:
+    """Name what is not planned and not already going, the ControllerRevision last: what runs is on record."""
     wanted = {key_of(obj) for obj in objects}
     return tuple(
-        key for key in sorted(observed.children) if key not in wanted and not _is_held(observed, key)
+        key
+        for key, child in sorted(observed.children.items(), reverse=True, key=lambda item: item[0])
+        if key not in wanted
+        and not _is_held(observed, key)
+        and not child["metadata"].get("deletionTimestamp")
     )
 
 
 def _is_held(observed: Observed, key: ObjectKey) -> bool:
     """Keep the live route while its lane is unknown: what serves goes on serving."""
     return key.kind == "HTTPRoute" and bool(observed.deployment.spec.route) and not observed.queue_class
-
-
-def _events(observed: Observed, found: list[Finding]) -> tuple[Event, ...]:
-    """Tell a change of Ready, once."""
-    before = {condition.type: condition for condition in observed.deployment.status.conditions}
-    ready = next(finding for finding in found if finding.type is ConditionType.READY)
-    known = before.get(ConditionType.READY)
-    if known and known.reason == ready.reason:
-        return ()
-    stalled = any(finding.type is ConditionType.STALLED and finding.status for finding in found)
-    return (Event("Warning" if stalled else "Normal", ready.reason, ready.message),)

@@ -1,15 +1,16 @@
 """Which revision serves, which one is wanted, and when the one takes over from the other.
 
-For now a wanted revision starts beside the stable one at full size, takes all traffic at once when all of its
-pods are ready, and the former one is removed when the gateway has followed. Until then the stable revision
-serves, whatever becomes of the wanted one.
+For now a wanted revision starts beside the stable one at full size and takes all traffic at once when all of
+its pods are ready; the former one keeps its pods while it may still get requests. Until then the stable
+revision serves, whatever becomes of the wanted one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pilothouse import names
 from pilothouse.plan.observed import Object, Observed
+from pilothouse.plan.programmed import is_followed, live_route
 from pilothouse.plan.revision import Revision
 
 
@@ -17,17 +18,18 @@ from pilothouse.plan.revision import Revision
 class Rollout:
     """Revisions by their part.
 
-    `target` is what the spec asks for, None where it can't be carried out; `former` still has its pods.
+    `target` is what the spec asks for, None where it can't be carried out; `former` are those that gave way
+    and may still get requests.
     """
 
     stable: Revision | None
     target: Revision | None
-    former: Revision | None = None
+    former: tuple[Revision, ...] = ()
 
     @property
     def running(self) -> list[Revision]:
         """Revisions that have pods: stable first."""
-        parts = (self.stable, self.target, self.former)
+        parts = (self.stable, self.target, *self.former)
         return list({part.name: part for part in parts if part}.values())
 
     @property
@@ -44,11 +46,13 @@ class Rollout:
 def rollout_of(observed: Observed, revisions: Mapping[str, Revision], target: Revision | None) -> Rollout:
     """Decide which revision serves now."""
     serving = _serving(observed, revisions)
-    if not serving or not target or serving.name == target.name:
-        return Rollout(serving or target, target, _undrained(observed, revisions, serving or target))
-    if is_ready(observed, target.name):
-        return Rollout(target, target, former=serving)
-    return Rollout(serving, target)
+    stable = target if target and _takes_over(observed, target, serving) else serving
+    former = tuple(
+        revisions[name]
+        for name in dict.fromkeys(_addressed(observed))
+        if name in revisions and not (stable and name == stable.name)
+    )
+    return Rollout(stable, target, former)
 
 
 def is_ready(observed: Observed, revision: str) -> bool:
@@ -61,42 +65,15 @@ def is_ready(observed: Observed, revision: str) -> bool:
     return deployment["spec"]["replicas"] == wanted and counts == {wanted}
 
 
+def ready_replicas(observed: Observed, revision: str) -> int:
+    """Count the revision's pods that are ready."""
+    deployment = deployment_of(observed, revision) or {}
+    return int(deployment.get("status", {}).get("readyReplicas", 0))
+
+
 def deployment_of(observed: Observed, revision: str) -> Object | None:
     """Return the live Deployment of a revision, if there is one."""
     return observed.child("Deployment", names.child_name(observed.deployment.metadata.name, revision))
-
-
-def route_is_followed(observed: Observed) -> bool:
-    """Say whether every gateway has accepted the live route as it is; without a route nobody needs to."""
-    declared = observed.deployment.spec.route
-    if not declared or "HTTPRoute" not in observed.served_kinds:
-        return True
-    route = observed.child("HTTPRoute", observed.deployment.metadata.name)
-    if not route or route_refusal(route):
-        return False
-    return len(_parents_that_speak(route)) >= len(declared.parent_refs)
-
-
-def route_refusal(route: Object) -> str | None:
-    """Return what a gateway says against the route as it is now, in its own words."""
-    for parent in _parents_that_speak(route):
-        for condition in parent["conditions"]:
-            if condition["type"] in {"Accepted", "ResolvedRefs"} and condition["status"] == "False":
-                return f"{parent['parentRef']['name']}: {condition['reason']}: {condition.get('message', '')}"
-    return None
-
-
-def _parents_that_speak(route: Object) -> list[Object]:
-    generation = route["metadata"].get("generation", 0)
-    parents: list[Object] = route.get("status", {}).get("parents", [])
-    return [
-        parent
-        for parent in parents
-        if any(
-            condition["type"] == "Accepted" and condition.get("observedGeneration", generation) >= generation
-            for condition in parent.get("conditions", [])
-        )
-    ]
 
 
 def _is_outdated(deployment: Object) -> bool:
@@ -104,24 +81,41 @@ def _is_outdated(deployment: Object) -> bool:
     return bool(observed < deployment["metadata"].get("generation", 0))
 
 
+def _takes_over(observed: Observed, target: Revision, serving: Revision | None) -> bool:
+    """Say whether all traffic goes to the target: where it can serve it, or where nothing else ever could."""
+    return not serving or is_ready(observed, target.name) or not _has_served(observed, serving.name)
+
+
+def _has_served(observed: Observed, revision: str) -> bool:
+    history = {entry.revision for entry in observed.deployment.status.history}
+    return revision in history or ready_replicas(observed, revision) > 0
+
+
 def _serving(observed: Observed, revisions: Mapping[str, Revision]) -> Revision | None:
     """Return what serves: by the status, else (it was lost) by the stable Service, else the oldest record."""
     status = observed.deployment.status
-    service = observed.child("Service", observed.deployment.metadata.name)
     candidates = [
         status.stable.revision if status.stable else None,
-        service["spec"].get("selector", {}).get(names.REVISION) if service else None,
+        *_selected(observed),
         min(revisions, key=lambda name: revisions[name].number, default=None),
     ]
     return next((revisions[name] for name in candidates if name and name in revisions), None)
 
 
-def _undrained(
-    observed: Observed, revisions: Mapping[str, Revision], stable: Revision | None
-) -> Revision | None:
-    """Return the former revision while some gateway may still send requests to it."""
-    if route_is_followed(observed):
-        return None
-    served = [entry.revision for entry in observed.deployment.status.history]
-    former = [name for name in served if name in revisions and not (stable and name == stable.name)]
-    return revisions[former[0]] if former else None
+def _addressed(observed: Observed) -> Iterator[str]:
+    """Name the revisions that may get requests, by what is live rather than by what is meant."""
+    yield from _selected(observed)
+    route = live_route(observed)
+    if not route:
+        return
+    for rule in route["spec"].get("rules", []):
+        for backend in rule.get("backendRefs", []):
+            yield backend["name"].rpartition("-")[2]
+    if not is_followed(observed):
+        yield from (entry.revision for entry in observed.deployment.status.history)
+
+
+def _selected(observed: Observed) -> Iterator[str]:
+    service = observed.child("Service", observed.deployment.metadata.name)
+    if service:
+        yield service["spec"].get("selector", {}).get(names.REVISION, "")

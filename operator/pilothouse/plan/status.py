@@ -12,23 +12,16 @@ from pilothouse.api.modeldeploymentstatus import (
     Weight,
 )
 from pilothouse.names import ConditionType, Phase, Reason
-from pilothouse.plan.conditions import Finding, as_conditions
+from pilothouse.plan.conditions import Finding, as_conditions, finding_of
 from pilothouse.plan.observed import Observed
 from pilothouse.plan.revision import Revision
-from pilothouse.plan.rollout import Rollout, deployment_of
+from pilothouse.plan.rollout import Rollout, ready_replicas
 from pilothouse.plan.route import base_url
 
 _HISTORY: Final = 10
 
-_PHASES: Final = {
-    Reason.INSUFFICIENT_GPU: Phase.PENDING,
-    Reason.UNSCHEDULABLE: Phase.PENDING,
-    Reason.QUOTA_EXCEEDED: Phase.PENDING,
-    Reason.STARTING: Phase.STARTING,
-    Reason.SCALING: Phase.STARTING,
-    Reason.ROUTE_PENDING: Phase.STARTING,
-}
-"""Phase of a ModelDeployment that is not Ready for this reason; any other reason is Degraded."""
+_WAITS_FOR_ROOM: Final = frozenset({Reason.INSUFFICIENT_GPU, Reason.UNSCHEDULABLE, Reason.QUOTA_EXCEEDED})
+_STARTS: Final = frozenset({Reason.STARTING, Reason.SCALING, Reason.ROUTE_PENDING})
 
 
 def status_of(observed: Observed, rollout: Rollout, found: list[Finding]) -> ModelDeploymentStatus:
@@ -38,7 +31,7 @@ def status_of(observed: Observed, rollout: Rollout, found: list[Finding]) -> Mod
     return deployment.status.model_copy(
         update={
             "observed_generation": deployment.metadata.generation,
-            "phase": _phase(rollout, found),
+            "phase": _phase(observed, rollout, found),
             "conditions": as_conditions(
                 found, deployment.status.conditions, deployment.metadata.generation, observed.now
             ),
@@ -53,26 +46,32 @@ def status_of(observed: Observed, rollout: Rollout, found: list[Finding]) -> Mod
     )
 
 
-def requeue_after(observed: Observed, found: list[Finding]) -> timedelta | None:
+def look_again_after(observed: Observed, found: list[Finding]) -> timedelta | None:
     """Return when to look at the pods again, ever more rarely: nobody watches them."""
-    workload = next(finding for finding in found if finding.type is ConditionType.WORKLOAD_READY)
-    if workload.status or not observed.children_of_kind("Deployment"):
+    if finding_of(found, ConditionType.WORKLOAD_READY).status or not observed.children_of_kind("Deployment"):
         return None
-    before = {condition.type: condition for condition in observed.deployment.status.conditions}
-    condition = before.get(ConditionType.WORKLOAD_READY)
-    waited = observed.now - condition.last_transition_time if condition else timedelta()
-    return min(max(waited / 10, timedelta(seconds=2)), timedelta(seconds=60))
+    return min(max(_not_ready_for(observed) / 10, timedelta(seconds=2)), timedelta(seconds=60))
 
 
-def _phase(rollout: Rollout, found: list[Finding]) -> Phase:
-    ready = next(finding for finding in found if finding.type is ConditionType.READY)
+def _not_ready_for(observed: Observed) -> timedelta:
+    for condition in observed.deployment.status.conditions:
+        if condition.type == ConditionType.WORKLOAD_READY and condition.status == "False":
+            return observed.now - condition.last_transition_time
+    return timedelta()
+
+
+def _phase(observed: Observed, rollout: Rollout, found: list[Finding]) -> Phase:
+    ready = finding_of(found, ConditionType.READY)
     if ready.status:
         return Phase.READY
     if not rollout.stable:
         return Phase.PENDING
     if rollout.under_way:
         return Phase.ROLLING_OUT
-    return _PHASES.get(ready.reason, Phase.DEGRADED)
+    if ready.reason in _STARTS:
+        return Phase.STARTING
+    serves = ready_replicas(observed, rollout.stable.name) > 0
+    return Phase.PENDING if ready.reason in _WAITS_FOR_ROOM and not serves else Phase.DEGRADED
 
 
 def _stable(observed: Observed, rollout: Rollout) -> RevisionStatus | None:
@@ -89,14 +88,15 @@ def _canary(observed: Observed, rollout: Rollout) -> CanaryStatus | None:
 
 
 def _pins(observed: Observed, revision: Revision) -> dict[str, object]:
-    live = deployment_of(observed, revision.name)
-    ready = live.get("status", {}).get("readyReplicas", 0) if live else 0
-    return {**revision.pins, "readyReplicas": ready}
+    return {**revision.pins, "readyReplicas": ready_replicas(observed, revision.name)}
 
 
 def _history(observed: Observed, rollout: Rollout) -> tuple[ServedRevision, ...]:
+    """Open an entry when a revision's first pod is ready: what never served is not in it."""
     history = observed.deployment.status.history
-    if not rollout.stable or (history and history[0].revision == rollout.stable.name):
+    if not rollout.stable or not ready_replicas(observed, rollout.stable.name):
+        return history
+    if history and history[0].revision == rollout.stable.name:
         return history
     closed = tuple(
         entry if entry.served_until else entry.model_copy(update={"served_until": observed.now})
