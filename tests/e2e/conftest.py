@@ -1,58 +1,14 @@
-"""The operator as its users have it, from the chart with two replicas, and teams that use it."""
+"""What the tests of this folder share: the installed operator, a team for each file, and time."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
-from e2e.installed import NAMESPACE, Operator
-from e2e.manifests import queue_class
+from e2e.fixtures import lane, operator, teams
 from e2e.team import Team
-from harness.kubectl import tool
-from harness.paths import REPOSITORY
-from harness.shell import run, succeeds
 
-Kubectl = Callable[..., str]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def operator(kubeconfig: Path, kubectl: Kubectl) -> Iterator[Operator]:
-    """Install the chart, and take away what was not there: other tests bring their own operator."""
-    helm = [tool("helm"), "--kubeconfig", kubeconfig, "--namespace", NAMESPACE]
-    found = succeeds([*helm, "status", "pilothouse"])
-    chart = REPOSITORY / "charts/pilothouse"
-    run([*helm, "upgrade", "--install", "pilothouse", chart, "--create-namespace", "--wait", "--timeout=3m"])
-    installed = Operator(kubectl)
-    if found:
-        installed.restart()
-    yield installed
-    if not found:
-        run([*helm, "uninstall", "pilothouse", "--wait"])
-
-
-@pytest.fixture(scope="session")
-def lane(kubectl: Kubectl) -> Iterator[str]:
-    """A QueueClass of this run's own."""
-    name = f"lane-{uuid4().hex[:8]}"
-    kubectl("apply", "--filename=-", input=json.dumps(queue_class(name)))
-    yield name
-    kubectl("delete", "queueclass", name)
-
-
-@pytest.fixture(scope="session")
-def teams(kubectl: Kubectl, lane: str) -> Iterator[Callable[[], Team]]:
-    """Make namespaces for tests; their deletion is begun in the end and not waited for."""
-    made: list[str] = []
-
-    def new() -> Team:
-        made.append(f"team-{uuid4().hex[:8]}")
-        kubectl("create", "namespace", made[-1])
-        return Team(kubectl, made[-1], lane)
-
-    yield new
-    kubectl("delete", "namespace", "--wait=false", *made)
+__all__ = ["lane", "operator", "teams"]
 
 
 @pytest.fixture(scope="module")

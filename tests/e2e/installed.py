@@ -27,6 +27,14 @@ class Operator:
         """Name the operator's pods."""
         return self.kubectl("get", "pods", f"--selector={PODS}", "--output=name").split()
 
+    def containers(self) -> dict[str, str]:
+        """Return each pod's container by its id, which a restart changes."""
+        template = "{range .items[*]}{.metadata.name} {.status.containerStatuses[0].containerID}{'\\n'}{end}"
+        lines = self.kubectl(
+            "get", "pods", f"--selector={PODS}", f"--output=jsonpath={template}"
+        ).splitlines()
+        return dict(line.split() for line in lines)
+
     def log(self) -> list[str]:
         """Return the log lines of all pods."""
         return [line for pod in self.pods() for line in self.kubectl("logs", pod).splitlines()]
