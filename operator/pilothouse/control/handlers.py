@@ -12,12 +12,14 @@ from typing import Any, Final
 import kopf
 
 from pilothouse.act.credentials import Credentials
-from pilothouse.control.queue import Queue
+from pilothouse.control.queue import SETTLE_SECONDS, Queue
 from pilothouse.kinds import CHILDREN, CHILDREN_SELECTOR, WATCHED, Kind
 from pilothouse.names import FIELD_MANAGER
 from pilothouse.observe.store import Store, version_of
 from pilothouse.plan.observed import Object, ObjectKey, key_of
 from pilothouse.telemetry.metrics import WATCH_EVENTS
+
+_CHILDREN: Final = frozenset(kind.name for kind in CHILDREN)
 
 Observe = Callable[[bool, Object], None]
 """Takes in an object, and whether it is gone."""
@@ -37,8 +39,12 @@ def observer(store: Store, queue: Queue[ObjectKey]) -> Observe:
         WATCH_EVENTS.labels(key.kind).inc()
         affected = store.affected_by(key)
         changed = store.evict(key, version_of(obj)) if gone else store.upsert(obj)
-        if changed:
-            for dependant in affected | store.affected_by(key):
+        if not changed:
+            return
+        for dependant in affected | store.affected_by(key):
+            if key.kind in _CHILDREN:
+                queue.add_after(dependant, SETTLE_SECONDS)
+            else:
                 queue.add(dependant)
 
     return observe

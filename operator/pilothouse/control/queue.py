@@ -1,8 +1,9 @@
 """Keys that wait to be reconciled.
 
 A key waits at most once and is never processed twice at a time; one that comes in while it is processed is
-queued again afterwards. Changes by people go before resyncs. A failing key comes back ever later, and success
-forgets that. A timer is dropped when the key is taken, because the reconcile says anew when to come back.
+queued again afterwards. Changes by people go before timers and resyncs. A failing key comes back ever later,
+and success forgets that. A timer is dropped when the key is taken, because the reconcile says anew when to
+come back.
 
 The clock and the timers are those of the event loop.
 """
@@ -16,6 +17,9 @@ from typing import Final, Generic, TypeVar
 
 from pilothouse.telemetry.metrics import QUEUE_DEPTH, QUEUE_LATENCY, QUEUE_RETRIES
 
+SETTLE_SECONDS: Final = 0.1
+"""How long to wait after a child changed: Kubernetes' own controllers touch a new one several times."""
+
 _BASE: Final = 0.1
 _CAP: Final = 60.0
 
@@ -26,7 +30,7 @@ class Priority(IntEnum):
     """Who goes first."""
 
     CHANGE = 0
-    RESYNC = 1
+    ROUTINE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,7 @@ class Queue(Generic[Key]):
 
     def _ring(self, key: Key) -> None:
         del self._timers[key]
-        self.add(key)
+        self.add(key, Priority.ROUTINE)
 
 
 def _now() -> float:

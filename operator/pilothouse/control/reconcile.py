@@ -20,6 +20,7 @@ from pilothouse.act.events import Events
 from pilothouse.act.kube import Kube
 from pilothouse.act.status import write_status
 from pilothouse.api.common import FieldError, field_errors
+from pilothouse.control.queue import SETTLE_SECONDS
 from pilothouse.errors import NotFound, Retryable, Terminal
 from pilothouse.observe.gather import Gather
 from pilothouse.observe.store import Store
@@ -116,10 +117,16 @@ class Reconcile:
             return Outcome(Result.GIVE_UP)
         plan = self.decide.plan(observed)
         applied = await self.apply(plan, observed.children)
-        if applied.changed or applied.refusals:
-            plan = self.decide.plan(_after(observed, applied))
+        if applied.refusals:
+            await self._say(live, self.decide.plan(_after(observed, applied)))
+            return Outcome(Result.RETRY)
+        if applied.changed:
+            # Children first, for all that wait: the status is told when what was changed has settled.
+            return Outcome(Result.AGAIN, SETTLE_SECONDS)
         await self._say(live, plan)
-        return _outcome(plan, applied)
+        return (
+            DONE if plan.requeue_after is None else Outcome(Result.AGAIN, plan.requeue_after.total_seconds())
+        )
 
     async def _say(self, live: Object, plan: Plan) -> None:
         """Write the status if it is news, and post Events only with it: otherwise both are tried again."""
@@ -134,11 +141,3 @@ class Reconcile:
 def _after(observed: Observed, applied: Applied) -> Observed:
     """Return what is observed once the plan was carried out."""
     return replace(observed, children={**observed.children, **applied.changed}, refusals=applied.refusals)
-
-
-def _outcome(plan: Plan, applied: Applied) -> Outcome:
-    if applied.refusals:
-        return Outcome(Result.RETRY)
-    if plan.requeue_after is not None:
-        return Outcome(Result.AGAIN, plan.requeue_after.total_seconds())
-    return DONE

@@ -60,7 +60,7 @@ class Resync:
             for obj in page.items:
                 self._store.upsert(obj)
 
-    def enqueue_all(self, priority: Priority = Priority.RESYNC) -> None:
+    def enqueue_all(self, priority: Priority = Priority.ROUTINE) -> None:
         """Queue every ModelDeployment."""
         for key in self._store.keys(MODEL_DEPLOYMENT):
             self._queue.add(key, priority)
@@ -157,7 +157,7 @@ class Resync:
 
     def _queue_all(self, keys: Iterable[ObjectKey]) -> None:
         for key in keys:
-            self._queue.add(key, Priority.RESYNC)
+            self._queue.add(key, Priority.ROUTINE)
 
     def lost_watches(self) -> list[str]:
         """Name the kinds whose watch missed changes in two comparisons in a row."""
