@@ -22,8 +22,6 @@ SERVER_NAMES = (
 ETCD = "http://127.0.0.1:12379"
 ETCD_PEER = "http://127.0.0.1:12380"
 CONFIG = STATE / "config"
-# Every pull goes to a closed port of this machine: a missing image fails at once, and no registry is asked.
-REGISTRIES = CONFIG / "registries"
 SOCKET = STATE / "run" / "containerd.sock"
 PAUSE = "pilothouse.dev/pause:1"
 KUBELET_ROOT = STATE / "kubelet"
@@ -55,7 +53,7 @@ def components() -> list[Component]:
     """Return every component, the ones that others need first."""
     return [
         _etcd(),
-        Component("containerd", ("containerd", f"--config={CONFIG}/containerd.toml"), f"unix://{SOCKET}"),
+        _containerd(),
         _apiserver(),
         _controller_manager(),
         _scheduler(),
@@ -74,8 +72,6 @@ def write_configuration() -> None:
     (CONFIG / "kubelet.json").write_text(json.dumps(_kubelet_configuration(), indent=2))
     (CONFIG / "kube-proxy.json").write_text(json.dumps(_proxy_configuration(), indent=2))
     (CONFIG / "containerd.toml").write_text(CONTAINERD)
-    (REGISTRIES / "_default").mkdir(parents=True)
-    (REGISTRIES / "_default" / "hosts.toml").write_text('server = "http://127.0.0.1:1"\n')
     (CONFIG / "Corefile").write_text(COREFILE)
 
 
@@ -90,6 +86,13 @@ def _etcd() -> Component:
         f"--initial-cluster=default={ETCD_PEER}",
     )
     return Component("etcd", argv, f"{ETCD}/health")
+
+
+def _containerd() -> Component:
+    # Every pull goes to a closed port of this machine: a missing image fails at once, and no registry is asked.
+    no_registry = ("env", "HTTP_PROXY=http://127.0.0.1:1", "HTTPS_PROXY=http://127.0.0.1:1")
+    argv = (*no_registry, "containerd", f"--config={CONFIG}/containerd.toml")
+    return Component("containerd", argv, f"unix://{SOCKET}")
 
 
 def _apiserver() -> Component:
@@ -218,8 +221,6 @@ sandbox_image = "{PAUSE}"
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "/usr/lib/cni"
 conf_dir = "{CNI}"
-[plugins."io.containerd.grpc.v1.cri".registry]
-config_path = "{REGISTRIES}"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]

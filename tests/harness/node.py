@@ -63,7 +63,7 @@ def stop() -> None:
 
 
 def is_running() -> bool:
-    """Tell whether every component runs and answers, be it after a while: a busy machine is slow to answer."""
+    """Tell whether every component runs and answers, be it late: a busy machine is slow."""
     if not all(processes.pids(component.name) for component in components()):
         return False
     try:
