@@ -89,7 +89,7 @@ def _etcd() -> Component:
 
 
 def _containerd() -> Component:
-    # Every pull goes to a closed port of this machine: a missing image fails at once, and no registry is asked.
+    # Pulls go to a closed port of this machine: a missing image fails at once, and no registry is asked.
     no_registry = ("env", "HTTP_PROXY=http://127.0.0.1:1", "HTTPS_PROXY=http://127.0.0.1:1")
     argv = (*no_registry, "containerd", f"--config={CONFIG}/containerd.toml")
     return Component("containerd", argv, f"unix://{SOCKET}")
