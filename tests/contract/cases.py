@@ -1,4 +1,4 @@
-"""Requests whose answers were recorded from the real engine, in shape, or word for word where they are errors."""
+"""Requests whose answers the real engine gave: their shape, or their very words where they are errors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

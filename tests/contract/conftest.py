@@ -1,13 +1,16 @@
-"""Fixtures of the contract: which engine is held to it, and engines shared by all tests that want the same flags."""
+"""Which engine is held to the contract, and engines shared by all tests that want the same flags."""
 
+import functools
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from contract.engine import COMMON_FLAGS, KINDS, Engine, Kind
+from contract.recording import Recording
 from contract.scrape import scrape
 from contract.waiting import until
 
@@ -20,8 +23,9 @@ USUAL = (
 )
 # Two at a time, two more may wait, and a context that no stream reaches the end of in a test.
 BUSY = (
-    *("--max-model-len", "16384"),
-    *("--served-model-name", "tiny"),
+    # Underscores, an equals sign and units are as good.
+    "--max_model_len=16K",
+    "--served_model_name=tiny",
     *("--max-num-seqs", "2"),
     *("--max-num-queued-reqs", "4"),
 )
@@ -46,33 +50,30 @@ def kind(pytestconfig: pytest.Config) -> Kind:
 
 @pytest.fixture
 def start(kind: Kind, tmp_path: Path) -> Iterator[Callable[..., Engine]]:
-    """Start an engine of a test's own; it is killed at the test's end."""
-    started: list[Engine] = []
+    """Start a test's own engine; it is killed at the test's end."""
+    with ExitStack() as stack:
 
-    def start(*flags: str, wrapper: tuple[str, ...] = ()) -> Engine:
-        started.append(Engine(kind, (*COMMON_FLAGS, *flags), tmp_path / f"{len(started)}.log", wrapper))
-        return started[-1]
+        def start(*flags: str, wrapper: tuple[str, ...] = ()) -> Engine:
+            engine = Engine(kind, (*COMMON_FLAGS, *flags), tmp_path / "log", wrapper)
+            stack.callback(engine.kill)
+            return engine
 
-    yield start
-    for engine in started:
-        engine.kill()
+        yield start
 
 
 @pytest.fixture(scope="session")
 def shared(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Engine]]:
     """Give the session's one engine with these flags, ready."""
-    engines: dict[tuple[str, ...], Engine] = {}
+    with ExitStack() as stack:
 
-    def shared(*flags: str) -> Engine:
-        if flags not in engines:
-            log = tmp_path_factory.mktemp("engine") / "log"
-            engines[flags] = Engine(kind, (*COMMON_FLAGS, *flags), log)
-            engines[flags].wait_ready()
-        return engines[flags]
+        @functools.cache
+        def shared(*flags: str) -> Engine:
+            engine = Engine(kind, (*COMMON_FLAGS, *flags), tmp_path_factory.mktemp("engine") / "log")
+            stack.callback(engine.kill)
+            engine.wait_ready()
+            return engine
 
-    yield shared
-    for engine in engines.values():
-        engine.kill()
+        yield shared
 
 
 @pytest.fixture
@@ -96,6 +97,11 @@ async def busy(shared: Callable[..., Engine], http: aiohttp.ClientSession) -> En
 
     await until(idle, "an idle engine")
     return engine
+
+
+@pytest.fixture
+def answers(pytestconfig: pytest.Config) -> Recording:
+    return Recording("answers", writing=pytestconfig.getoption("--record"))
 
 
 @pytest.fixture

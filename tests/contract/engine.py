@@ -123,7 +123,7 @@ class Engine:
 
 
 def _environment(kind: Kind) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(TESTS)} | kind.environment
+    return {**os.environ, "PYTHONPATH": str(TESTS), **kind.environment}
 
 
 def _free_port() -> int:

@@ -17,7 +17,7 @@ class Metrics:
     families: dict[str, Metric]
 
     def value(self, sample: str, **labels: str) -> float:
-        """Return the sum of the samples with this full name whose labels include these; 0 where there are none."""
+        """Return the sum of the samples with this full name and these labels; 0 where there are none."""
         return math.fsum(
             each.value
             for family in self.families.values()

@@ -1,4 +1,4 @@
-"""What two engines' answers must share: everything but the generated text, the times, the counts and the ids."""
+"""What two engines' answers must share: all but the generated text, the times, the counts and the ids."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Each answer has the status, the headers and the shape that the real engine's has; errors are its very words."""
+"""Each answer has the status, the headers and the shape of the real engine's; an error has its very words."""
 
 import aiohttp
 import pytest
@@ -9,18 +9,13 @@ from contract.recording import Recording
 from contract.shape import shape
 
 
-@pytest.fixture
-def recording(pytestconfig: pytest.Config) -> Recording:
-    return Recording("answers", writing=pytestconfig.getoption("--record"))
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_an_answer_is_the_recorded_one(
-    case: Case, usual: Engine, http: aiohttp.ClientSession, recording: Recording
+    case: Case, usual: Engine, http: aiohttp.ClientSession, answers: Recording
 ) -> None:
     body = {"data": case.body} if isinstance(case.body, str) else {"json": case.body}
     async with http.request(case.method, usual.url + case.path, headers=case.headers, **body) as answer:
-        recording.check(case.name, await shape(answer))
+        answers.check(case.name, await shape(answer))
 
 
 async def test_the_version_is_the_contracts(usual: Engine, http: aiohttp.ClientSession) -> None:

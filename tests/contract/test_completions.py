@@ -50,7 +50,7 @@ async def test_the_cap_of_the_generation_config_holds_in_silence(
 
 
 async def test_an_unnamed_model_is_served_by_where_it_comes_from(
-    capped: Engine, http: aiohttp.ClientSession, kind: object
+    capped: Engine, http: aiohttp.ClientSession
 ) -> None:
     async with http.get(f"{capped.url}/v1/models") as models:
         model = (await models.json())["data"][0]

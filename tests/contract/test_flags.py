@@ -20,7 +20,12 @@ REFUSED = {
     "a value for a switch": ("--enforce-eager=maybe",),
     "a port that is no number": ("--port", "http"),
     "JSON that isn't": ("--override-generation-config", "{"),
-    "an ambiguous abbreviation": ("--max-num", "3"),
+    "an ambiguous abbreviation": ("--max-num-queued", "3"),
+}
+OUT_OF_RANGE = {
+    ("--max-num-seqs", "0"): "Input should be greater than or equal to 1",
+    ("--gpu-memory-utilization", "2"): "Input should be less than or equal to 1",
+    ("--shutdown-timeout", "-1"): "Input should be greater than or equal to 0",
 }
 
 
@@ -34,7 +39,17 @@ def test_a_bad_command_line_ends_as_recorded(
     name: str, start: Callable[..., Engine], recording: Recording
 ) -> None:
     ended = start(*REFUSED[name]).wait_ended()
-    recording.check(name, {"code": ended.code, "last": ended.output.strip().splitlines()[-1]})
+    last = re.sub("0x[0-9a-f]+", "0x0", ended.output.strip().splitlines()[-1])
+    recording.check(name, {"code": ended.code, "last": last})
+
+
+@pytest.mark.parametrize("flag", OUT_OF_RANGE, ids=lambda flag: flag[0])
+def test_a_value_out_of_range_ends_the_engine_with_its_bound(
+    flag: tuple[str, str], start: Callable[..., Engine]
+) -> None:
+    ended = start(*flag).wait_ended()
+    assert ended.code == 1
+    assert OUT_OF_RANGE[flag] in ended.output
 
 
 def test_a_middleware_that_does_not_exist_ends_the_engine(start: Callable[..., Engine]) -> None:

@@ -1,17 +1,15 @@
 """The metrics are the recorded ones in name, type, labels and buckets, and move as the real engine's do."""
 
-from pathlib import Path
-
 import aiohttp
 from prometheus_client.metrics_core import Metric
 
-from contract.asking import complete, streaming, chunks
+from contract.asking import chunks, complete, streaming
 from contract.engine import Engine
 from contract.recording import DATA
 from contract.scrape import Metrics, parse, scrape
 from harness.real_vllm import paths
 
-RECORDED: Path = DATA / f"metrics-{paths.VERSION}.txt"
+RECORDED = (DATA / f"metrics-{paths.VERSION}.txt").read_text()
 # Their values are a closed set, so that they are part of the contract.
 ENUMERATIONS = ("finished_reason", "reason", "source", "sleep_state", "le", "engine")
 
@@ -41,7 +39,7 @@ async def _moved(
 
 async def test_the_families_are_the_recorded_ones(usual: Engine, http: aiohttp.ClientSession) -> None:
     await complete(http, usual)
-    recorded = _of_the_engine(parse(RECORDED.read_text()))
+    recorded = _of_the_engine(parse(RECORDED))
     seen = _of_the_engine(await scrape(http, usual))
     assert sorted(seen) == sorted(recorded)
     assert {name: _form(family) for name, family in seen.items()} == {

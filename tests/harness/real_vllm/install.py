@@ -1,7 +1,7 @@
 """Install the real vLLM for a CPU into the cache folder, once.
 
-`python -m harness.real_vllm.install` downloads about 6 GB: torch is only published with its CUDA libraries, which
-lie unused on a CPU. Every version is pinned by constraints.txt. A second run does nothing.
+`python -m harness.real_vllm.install` downloads about 6 GB: torch is only published with its CUDA libraries,
+which lie unused on a CPU. Every version is pinned by constraints.txt. A second run does nothing.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Make a tiny Qwen2 model and its tokenizer, for an engine that must run but need not write sense.
 
-`python make_model.py FOLDER`, in the engine's own environment. The tokenizer is a byte-level BPE trained on sources
-of Python's standard library; the weights are random from a fixed seed. vLLM's attention on a CPU wants heads of 64.
+`python make_model.py FOLDER`, in the engine's own environment. The tokenizer is a byte-level BPE trained on
+sources of Python's library; the weights are random from a fixed seed. vLLM on a CPU wants heads of 64.
 """
 
 import sys
