@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from operator import ge, gt, le
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,13 @@ DEFAULT_BATCHED_TOKENS = 2048
 BLOCK_SIZE = 16
 # As much as a GPU of 24 GB has left for a model of 7 billion parameters in 16 bit.
 DEFAULT_BLOCKS = 8192
+_WORDS = {ge: "greater than or equal to", gt: "greater than", le: "less than or equal to"}
+_BOUNDS = (
+    ("max_num_seqs", ge, 1),
+    ("gpu_memory_utilization", gt, 0),
+    ("gpu_memory_utilization", le, 1),
+    ("shutdown_timeout", ge, 0),
+)
 
 
 class ConfigError(ValueError):
@@ -50,6 +58,7 @@ class EngineConfig:
 
 def engine_config(args: argparse.Namespace) -> EngineConfig:
     """Resolve the flags; raises ConfigError."""
+    _check_bounds(args)
     model = args.model_tag or args.model
     max_model_len = _max_model_len(args.max_model_len, model)
     weights = f"{model}@{args.revision or 'main'}"
@@ -66,6 +75,13 @@ def engine_config(args: argparse.Namespace) -> EngineConfig:
         shutdown_timeout=args.shutdown_timeout,
         buckets=args.custom_histogram_buckets or {},
     )
+
+
+def _check_bounds(args: argparse.Namespace) -> None:
+    for name, holds, bound in _BOUNDS:
+        value = getattr(args, name)
+        if value is not None and not holds(value, bound):
+            raise ConfigError(f"{name}\n  Input should be {_WORDS[holds]} {bound} [input_value={value}]")
 
 
 def _max_model_len(wanted: int | None, model: str) -> int:
@@ -99,10 +115,6 @@ def _limits(args: argparse.Namespace, max_model_len: int) -> Limits:
     if tokens < seqs:
         raise ConfigError(
             f"max_num_batched_tokens ({tokens}) must be greater than or equal to max_num_seqs ({seqs})."
-        )
-    if not 0 < args.gpu_memory_utilization <= 1:
-        raise ConfigError(
-            "gpu_memory_utilization: Input should be greater than 0 and less than or equal to 1"
         )
     if blocks * block_size < max_model_len:
         raise ConfigError(
