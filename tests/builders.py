@@ -108,6 +108,8 @@ class Cluster:
         self.seen = seen or observed()
         self.plan = plan(self.seen)
         self.broken: set[str] = set()
+        """Names of Deployments whose pods are not ready."""
+        self.gateway_answers = True
 
     def change(self, spec: Object | None = None, **fields: Any) -> "Cluster":
         """Edit the spec (generation moves) or any other field of what is seen."""
@@ -156,7 +158,7 @@ class Cluster:
         if obj["kind"] == "Deployment":
             live["status"] = self._deployment_status(obj)
         if obj["kind"] == "HTTPRoute":
-            live["status"] = {"parents": [accepted_parent()]}
+            live["status"] = {"parents": [accepted_parent()] if self.gateway_answers else []}
         return live
 
     def _deployment_status(self, obj: Object) -> Object:

@@ -64,7 +64,7 @@ def inputs_of(deployment: ModelDeployment, queue_class: QueueClass) -> Object:
     another field gives is filled in, so that writing it out changes none either.
     """
     spec = deployment.spec
-    return {
+    sections = {
         "model": _model(deployment),
         "engine": _dump(spec.engine),
         "resources": _dump(spec.resources),
@@ -79,6 +79,7 @@ def inputs_of(deployment: ModelDeployment, queue_class: QueueClass) -> Object:
             "drain": drain_seconds(queue_class),
         },
     }
+    return {name: section for name, section in sections.items() if section}
 
 
 def hash_of(inputs: Mapping[str, Any]) -> str:
