@@ -42,6 +42,11 @@ _GATEWAY_API: Final = "gateway.networking.k8s.io"
 MODEL_DEPLOYMENT: Final = Kind("ModelDeployment", names.GROUP, names.VERSION, "modeldeployments")
 QUEUE_CLASS: Final = Kind("QueueClass", names.GROUP, names.VERSION, "queueclasses", namespaced=False)
 ROLLOUT_POLICY: Final = Kind("RolloutPolicy", names.GROUP, names.VERSION, "rolloutpolicies", namespaced=False)
+LICENSE_POLICY: Final = Kind("LicensePolicy", names.GROUP, names.VERSION, "licensepolicies", namespaced=False)
+LICENSE_APPROVAL: Final = Kind(
+    "LicenseApproval", names.GROUP, names.VERSION, "licenseapprovals", namespaced=False
+)
+TENANT_QUOTA: Final = Kind("TenantQuota", names.GROUP, names.VERSION, "tenantquotas", namespaced=False)
 GATEWAY: Final = Kind("Gateway", _GATEWAY_API, "v1", "gateways", optional=True)
 
 DEPLOYMENT: Final = Kind("Deployment", "apps", "v1", "deployments")
@@ -57,10 +62,13 @@ LEASE: Final = Kind("Lease", "coordination.k8s.io", "v1", "leases")
 REFERENCED: Final = (QUEUE_CLASS, ROLLOUT_POLICY, GATEWAY)
 """Kinds that a ModelDeployment refers to by name."""
 
+GOVERNING: Final = (LICENSE_POLICY, LICENSE_APPROVAL, TENANT_QUOTA)
+"""Kinds that may concern any ModelDeployment."""
+
 CHILDREN: Final = (DEPLOYMENT, SERVICE, POD_DISRUPTION_BUDGET, CONTROLLER_REVISION, HTTP_ROUTE)
 """Kinds that Pilothouse creates for a ModelDeployment; only those with its label are watched."""
 
-WATCHED: Final = (MODEL_DEPLOYMENT, *REFERENCED, *CHILDREN)
+WATCHED: Final = (MODEL_DEPLOYMENT, *REFERENCED, *GOVERNING, *CHILDREN)
 """Kinds of which the Store holds every object that matters."""
 
 OPTIONAL: Final = tuple(kind for kind in WATCHED if kind.optional)

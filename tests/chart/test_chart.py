@@ -10,6 +10,7 @@ from pilothouse import kinds, names
 
 READ = {"get", "list", "watch"}
 WRITE = {"create", "patch", "delete"}
+READ_ONLY = (kinds.MODEL_DEPLOYMENT, *kinds.REFERENCED, *kinds.GOVERNING)
 CHART = str(Path(__file__).parents[2] / "charts/pilothouse")
 
 
@@ -49,7 +50,7 @@ def test_what_is_granted_is_what_the_code_asks_for() -> None:
     }
 
     assert granted == {
-        **{(kind.group, kind.plural): READ for kind in (kinds.MODEL_DEPLOYMENT, *kinds.REFERENCED)},
+        **{(kind.group, kind.plural): READ for kind in READ_ONLY},
         **{(kind.group, kind.plural): READ | WRITE for kind in kinds.CHILDREN},
         (names.GROUP, "modeldeployments/status"): {"patch"},
         (names.GROUP, "modeldeployments/finalizers"): {"update"},

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from math import inf
 from typing import Final
 
 from pilothouse.act.kube import Kube
@@ -40,7 +41,7 @@ class Leader:
         self._key = ObjectKey(LEASE_KIND.name, settings.namespace, LEASE)
         self._seen: Object = {}
         self._seen_at = 0.0
-        self._renewed_at = 0.0
+        self._renewed_at = -inf
 
     async def run(self, work: Work) -> None:
         """Take the Lease and work, over and over, until cancelled; then give the Lease back."""
@@ -113,7 +114,7 @@ class Leader:
             # Someone touched the object, say by kubectl annotate: it is lost only if the holder changed.
             self._look_at(await self._kube.get(self._key), started)
             if _holder(self._seen) != self._settings.identity:
-                self._renewed_at = 0.0
+                self._renewed_at = -inf
         return True
 
     async def _release(self) -> None:

@@ -1,13 +1,27 @@
 """Puts together all that one reconcile may know."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from pydantic import ValidationError
+
+from pilothouse.api.licenseapproval import LicenseApproval, LicenseApprovalSpec
+from pilothouse.api.licensepolicy import LicensePolicy, LicensePolicySpec
 from pilothouse.api.modeldeployment import ModelDeployment
 from pilothouse.api.queueclass import QueueClass
 from pilothouse.api.rolloutpolicy import BUILT_IN, RolloutPolicy, RolloutPolicySpec
-from pilothouse.kinds import DEPLOYMENT, GATEWAY, QUEUE_CLASS, ROLLOUT_POLICY
+from pilothouse.api.tenantquota import TenantQuota
+from pilothouse.kinds import (
+    DEPLOYMENT,
+    GATEWAY,
+    LICENSE_APPROVAL,
+    LICENSE_POLICY,
+    QUEUE_CLASS,
+    ROLLOUT_POLICY,
+    TENANT_QUOTA,
+    Kind,
+)
 from pilothouse.observe.references import references
 from pilothouse.observe.store import Store
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
@@ -38,6 +52,9 @@ class Gather:
             deployment=deployment,
             queue_class=self._queue_class(deployment),
             policy=self._policy(deployment),
+            license_policies=self._license_policies(),
+            approvals=self._approvals(),
+            tenant_quotas=self._tenant_quotas(key.namespace),
             children=children,
             pods=tuple(await self.list_pods(key)) if _lacks_pods(children.values()) else (),
             gateways=self._gateways(live),
@@ -55,9 +72,29 @@ class Gather:
         obj = self.store.get(ObjectKey(ROLLOUT_POLICY.name, "", name))
         return RolloutPolicy.parse(obj).spec if obj else None
 
+    def _license_policies(self) -> dict[str, LicensePolicySpec | None]:
+        return {obj["metadata"]["name"]: _policy_or_none(obj) for obj in self._all(LICENSE_POLICY)}
+
+    def _approvals(self) -> tuple[LicenseApprovalSpec, ...]:
+        return tuple(LicenseApproval.parse(obj).spec for obj in self._all(LICENSE_APPROVAL))
+
+    def _tenant_quotas(self, namespace: str) -> tuple[str, ...]:
+        quotas = (TenantQuota.parse(obj) for obj in self._all(TENANT_QUOTA))
+        return tuple(quota.metadata.name for quota in quotas if namespace in quota.spec.namespaces)
+
+    def _all(self, kind: Kind) -> Iterator[Object]:
+        return (obj for key in self.store.keys(kind) if (obj := self.store.get(key)))
+
     def _gateways(self, live: Object) -> dict[ObjectKey, Object]:
         keys = (key for key in references(live) if key.kind == GATEWAY.name)
         return {key: gateway for key in keys if (gateway := self.store.get(key))}
+
+
+def _policy_or_none(obj: Object) -> LicensePolicySpec | None:
+    try:
+        return LicensePolicy.parse(obj).spec
+    except ValidationError:
+        return None
 
 
 def _lacks_pods(children: Iterable[Object]) -> bool:

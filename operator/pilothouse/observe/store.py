@@ -10,13 +10,16 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from sys import intern
+from typing import Final
 
-from pilothouse.kinds import MODEL_DEPLOYMENT, WATCHED, Kind
+from pilothouse.kinds import GOVERNING, MODEL_DEPLOYMENT, WATCHED, Kind
 from pilothouse.names import DEPLOYMENT
 from pilothouse.observe.references import references
 from pilothouse.observe.trim import trim
 from pilothouse.plan.observed import Object, ObjectKey, key_of
 from pilothouse.telemetry.metrics import WATCHED_OBJECTS
+
+_GOVERNING: Final = frozenset(kind.name for kind in GOVERNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,8 @@ class Store:
         """Return the ModelDeployments to look at when this object changes or goes; ask before evicting it."""
         if key.kind == MODEL_DEPLOYMENT.name:
             return frozenset({key})
+        if key.kind in _GOVERNING:
+            return frozenset(self._entries[MODEL_DEPLOYMENT.name])
         entry = self._entries[key.kind].get(key)
         owners = {entry.owner} if entry and entry.owner else set()
         return frozenset(self._dependants.get(key, set()) | owners)

@@ -13,6 +13,7 @@ from pilothouse.api.common import Condition
 from pilothouse.names import ConditionType, Reason
 from pilothouse.plan.cause import Cause, refused_child
 from pilothouse.plan.diagnosis import diagnose
+from pilothouse.plan.license import LicenseVerdict
 from pilothouse.plan.observed import Observed
 from pilothouse.plan.programmed import route_trouble
 from pilothouse.plan.revision import Revision
@@ -20,6 +21,9 @@ from pilothouse.plan.rollout import Rollout, deployment_of, is_ready, ready_repl
 
 NEEDS_HELP: Final = frozenset(
     {
+        Reason.LICENSE_DENIED,
+        Reason.LICENSE_APPROVAL_REQUIRED,
+        Reason.LICENSE_APPROVAL_EXPIRED,
         Reason.QUEUE_CLASS_NOT_FOUND,
         Reason.POLICY_NOT_FOUND,
         Reason.ARGUMENT_NOT_ALLOWED,
@@ -45,10 +49,10 @@ _SERVING: Final = frozenset({ConditionType.WORKLOAD_READY, ConditionType.ROUTE_P
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One condition as it is now."""
+    """One condition as it is now; a status of None is unknown, and speaks against nothing."""
 
     type: ConditionType
-    status: bool
+    status: bool | None
     reason: Reason
     message: str
 
@@ -63,22 +67,28 @@ def fails(kind: ConditionType, reason: Reason, message: str = "") -> Finding:
     return Finding(kind, status=False, reason=reason, message=message)
 
 
-def findings(observed: Observed, rollout: Rollout, refusal: Cause | None) -> list[Finding]:
+def findings(
+    observed: Observed, rollout: Rollout, refusal: Cause | None, verdict: LicenseVerdict
+) -> list[Finding]:
     """Return every condition that applies, in the order in which they are shown."""
-    accepted = _accepted(refusal)
-    parts = [
-        accepted,
-        holds(ConditionType.LICENSE_ACCEPTED, Reason.NO_POLICY, "no LicensePolicy exists"),
-        holds(ConditionType.QUOTA_RESERVED, Reason.NOT_LIMITED, "no TenantQuota names this namespace"),
-        _workload_ready(observed, rollout, accepted),
-        *_route_programmed(observed),
+    gates = [
+        _accepted(refusal),
+        Finding(ConditionType.LICENSE_ACCEPTED, verdict.allowed, verdict.reason, verdict.message),
+        _quota_reserved(observed),
     ]
-    return [*parts, *summary(parts, _serving_note(rollout, refusal))]
+    refused = first_failed(gates)
+    parts = [*gates, _workload_ready(observed, rollout, refused), *_route_programmed(observed)]
+    return [*parts, *summary(parts, _serving_note(rollout, refused))]
+
+
+def first_failed(parts: Iterable[Finding]) -> Finding | None:
+    """Return the first condition that is false, which decides."""
+    return next((part for part in parts if part.status is False), None)
 
 
 def summary(parts: Sequence[Finding], note: str = "") -> list[Finding]:
     """Return Ready, Reconciling and Stalled, which follow from the other conditions."""
-    failed = next((part for part in parts if not part.status), None)
+    failed = first_failed(parts)
     if not failed:
         said = "; ".join(part.message for part in parts if part.type in _SERVING)
         return [
@@ -108,7 +118,7 @@ def as_conditions(
 
 
 def _as_condition(finding: Finding, before: Condition | None, generation: int, now: datetime) -> Condition:
-    status = str(finding.status)
+    status = "Unknown" if finding.status is None else str(finding.status)
     since = before.last_transition_time if before and before.status == status else now
     return Condition(
         type=finding.type,
@@ -126,11 +136,19 @@ def _accepted(refusal: Cause | None) -> Finding:
     return holds(ConditionType.ACCEPTED, Reason.ACCEPTED, "the spec can be carried out")
 
 
-def _workload_ready(observed: Observed, rollout: Rollout, accepted: Finding) -> Finding:
+def _quota_reserved(observed: Observed) -> Finding:
+    if not observed.tenant_quotas:
+        message = "no TenantQuota names this namespace"
+        return holds(ConditionType.QUOTA_RESERVED, Reason.NOT_LIMITED, message)
+    message = f"TenantQuota {', '.join(observed.tenant_quotas)} is not enforced yet"
+    return Finding(ConditionType.QUOTA_RESERVED, None, Reason.QUOTA_NOT_ENFORCED, message)
+
+
+def _workload_ready(observed: Observed, rollout: Rollout, refused: Finding | None) -> Finding:
     wanted = rollout.target or rollout.stable
     if not wanted:
-        message = "no engine pods: the spec was not accepted"
-        return fails(ConditionType.WORKLOAD_READY, accepted.reason, message)
+        reason = refused.reason if refused else Reason.STARTING
+        return fails(ConditionType.WORKLOAD_READY, reason, "no engine pods: the spec was not accepted")
     trouble = refused_child(observed, _WORKLOAD)
     if trouble:
         return fails(ConditionType.WORKLOAD_READY, trouble.reason, trouble.message)
@@ -169,7 +187,7 @@ def _route_programmed(observed: Observed) -> list[Finding]:
     return [holds(ConditionType.ROUTE_PROGRAMMED, Reason.PROGRAMMED, "every Gateway accepted the route")]
 
 
-def _serving_note(rollout: Rollout, refusal: Cause | None) -> str:
-    if rollout.stable and (refusal or rollout.under_way):
+def _serving_note(rollout: Rollout, refused: Finding | None) -> str:
+    if rollout.stable and (refused or rollout.under_way):
         return f"; revision {rollout.stable.name} serves on"
     return ""

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from pilothouse.api.licenseapproval import LicenseApprovalSpec
+from pilothouse.api.licensepolicy import LicensePolicySpec
 from pilothouse.api.modeldeployment import ModelDeployment
 from pilothouse.api.queueclass import QueueClass
 from pilothouse.api.rolloutpolicy import RolloutPolicySpec
@@ -36,17 +38,21 @@ class Observed:
     """All that one reconcile may know.
 
     `queue_class` and `policy` are None where the name that the spec gives leads nowhere; `policy` is the
-    built-in one where the spec names none. `pods` is empty unless a Deployment of this ModelDeployment lacks
-    ready replicas: pods are read on demand, never watched. `served_kinds` holds the optional kinds that the
-    API server serves (`HTTPRoute`, `Gateway`). `gateways` holds the Gateways that the route's parentRefs name
-    and that exist. `refusals` holds what the API server said when it refused a planned child in this very
-    reconcile.
+    built-in one where the spec names none. `license_policies` are by name, None for one that can't be read;
+    `tenant_quotas` are the names of those that name this namespace. `pods` is empty unless a Deployment of
+    this ModelDeployment lacks ready replicas: pods are read on demand, never watched. `served_kinds` holds
+    the optional kinds that the API server serves (`HTTPRoute`, `Gateway`). `gateways` holds the Gateways that
+    the route's parentRefs name and that exist. `refusals` holds what the API server said when it refused a
+    planned child in this very reconcile.
     """
 
     now: datetime
     deployment: ModelDeployment
     queue_class: QueueClass | None
     policy: RolloutPolicySpec | None
+    license_policies: Mapping[str, LicensePolicySpec | None] = field(default_factory=dict)
+    approvals: tuple[LicenseApprovalSpec, ...] = ()
+    tenant_quotas: tuple[str, ...] = ()
     children: Mapping[ObjectKey, Object] = field(default_factory=dict)
     pods: tuple[Object, ...] = ()
     gateways: Mapping[ObjectKey, Object] = field(default_factory=dict)

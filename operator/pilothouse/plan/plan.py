@@ -6,11 +6,12 @@ from typing import Final
 from pilothouse.plan.acceptance import refusal_of
 from pilothouse.plan.conditions import findings
 from pilothouse.plan.events import events_of
+from pilothouse.plan.license import LicenseVerdict, license_verdict
 from pilothouse.plan.lifecycle import lifecycle_of
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
 from pilothouse.plan.podtemplate import pod_template
 from pilothouse.plan.revision import Revision, hash_of, inputs_of, next_number, revisions_of
-from pilothouse.plan.rollout import Rollout, rollout_of
+from pilothouse.plan.rollout import Rollout, deployment_of, rollout_of
 from pilothouse.plan.route import http_route
 from pilothouse.plan.status import look_again_after, status_of
 from pilothouse.plan.types import Plan
@@ -22,19 +23,19 @@ _NEXT: Final = timedelta(seconds=1)
 
 def plan(observed: Observed) -> Plan:
     """Decide what to do for one ModelDeployment that parses and is not being deleted."""
-    refusal = refusal_of(observed)
+    refusal, verdict = refusal_of(observed), license_verdict(observed)
     revisions = revisions_of(observed)
-    target = None if refusal else _target(observed, revisions)
-    rollout = rollout_of(observed, revisions, target)
-    found = findings(observed, rollout, refusal)
-    objects = _objects(observed, rollout)
+    target = _target(observed, revisions) if verdict.allowed and not refusal else None
+    rollout = Rollout(None, None) if verdict.drains else rollout_of(observed, revisions, target)
+    found = findings(observed, rollout, refusal, verdict)
+    objects = _objects(observed, rollout, verdict)
     prunes = _prunes(observed, objects)
     return Plan(
         objects=tuple(objects),
         prunes=prunes,
         status=status_of(observed, rollout, found).model_dump(mode="json", by_alias=True, exclude_none=True),
         events=events_of(found, observed.deployment.status.conditions),
-        requeue_after=_NEXT if prunes else look_again_after(observed, found),
+        requeue_after=_NEXT if prunes else _sooner(look_again_after(observed, found), verdict.ends_after),
     )
 
 
@@ -51,16 +52,29 @@ def _target(observed: Observed, revisions: dict[str, Revision]) -> Revision | No
     return Revision(name, next_number(revisions), inputs, template, lifecycle)
 
 
-def _objects(observed: Observed, rollout: Rollout) -> list[Object]:
+def _objects(observed: Observed, rollout: Rollout, verdict: LicenseVerdict) -> list[Object]:
     deployment = observed.deployment
     objects = [
         obj
         for revision in rollout.running
-        for obj in revision_objects(deployment, revision, deployment.spec.replicas)
+        for obj in revision_objects(deployment, revision, _replicas(observed, revision, verdict))
     ]
     if rollout.stable:
         objects.append(stable_service(deployment, rollout.stable.name))
     return [*objects, *_route(observed, rollout)]
+
+
+def _replicas(observed: Observed, revision: Revision, verdict: LicenseVerdict) -> int:
+    """Return how many pods a revision gets: under a license that is not allowed, never one more."""
+    wanted = observed.deployment.spec.replicas
+    if verdict.allowed:
+        return wanted
+    live = deployment_of(observed, revision.name)
+    return min(wanted, live["spec"]["replicas"] if live else 0)
+
+
+def _sooner(*waits: timedelta | None) -> timedelta | None:
+    return min((wait for wait in waits if wait is not None), default=None)
 
 
 def _route(observed: Observed, rollout: Rollout) -> list[Object]:

@@ -23,6 +23,7 @@ Beside these stand the usual `process_*` and `python_*` metrics. No label names 
 
 from typing import Final
 
+import prometheus_client
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -32,6 +33,8 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
 )
+
+prometheus_client.disable_created_metrics()
 
 REGISTRY: Final = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
