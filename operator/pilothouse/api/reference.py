@@ -21,7 +21,7 @@ _HEAD: Final = f"""<!-- Generated from operator/pilothouse/api by `make generate
 `kubectl explain` prints the same. A field marked * is required. The API server refuses an object that breaks
 a rule, and names the field.
 
-Checked and stored, but not acted on yet: TenantQuota, LicensePolicy, LicenseApproval and EvaluationSuite; of
+Checked and stored, but not acted on yet: TenantQuota and EvaluationSuite; of
 RolloutPolicy all but `startupDeadline`; of QueueClass `priority`, `requests.streaming`,
 `requests.secretScan`, `concurrency.onFull`, `concurrency.maxWait`, `objectives`; of ModelDeployment
 `model.tokenizer.fingerprint`, `model.license.textDigest`, `engine.guard`, `route.allowTenants`,
