@@ -306,6 +306,15 @@ class History(RuleBasedStateMachine):
         names = {key.name for key in self.cluster.seen.children if key.kind == "Deployment"}
         self.cluster.broken = {name for name in names if stable not in name} if broken else set()
 
+    @rule(broken=st.booleans())
+    def break_stable(self, *, broken: bool) -> None:
+        name = f"qwen-coder-{self.cluster.plan.status['stable']['revision']}"
+        self.cluster.broken = self.cluster.broken | {name} if broken else self.cluster.broken - {name}
+
+    @rule(answers=st.booleans())
+    def silence_the_gateway(self, *, answers: bool) -> None:
+        self.cluster.gateway_answers = answers
+
     @rule()
     def lose_the_status(self) -> None:
         blank = model_deployment().status
@@ -325,15 +334,24 @@ class History(RuleBasedStateMachine):
         if by_kind(after, "HTTPRoute"):
             assert _backends(after) == {f"qwen-coder-{stable}": 100}
 
+    @invariant()
+    def nobody_who_may_get_requests_loses_pods(self) -> None:
+        after = plan(self.cluster.seen)
+        planned = {obj["metadata"]["name"] for obj in by_kind(after, "Deployment")}
+        route = self.cluster.seen.child("HTTPRoute", "qwen-coder")
+        backends = route["spec"]["rules"][0]["backendRefs"] if route else []
+        assert {backend["name"] for backend in backends} <= planned
+
     def teardown(self) -> None:
         self.cluster.broken = set()
+        self.cluster.gateway_answers = True
         self.cluster.change(queue_class=queue_class())
         self.cluster.change({**self.changes, "engine": {"extraArgs": []}})
         assert self.cluster.settle().status["phase"] == "Ready"
 
 
 TestHistory = History.TestCase
-TestHistory.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestHistory.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
 
 
 def _backends(after: object) -> dict[str, int]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import (
@@ -26,13 +26,11 @@ from pilothouse.plan.plan import plan
 from pilothouse.plan.podtemplate import pod_template
 from pilothouse.plan.revision import Revision, hash_of, inputs_of, next_number, revisions_of
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=9),
-    lambda below: st.lists(below, max_size=4) | st.dictionaries(st.text(max_size=9), below, max_size=4),
-    max_leaves=12,
+NAMES = st.sampled_from(["model", "engine", "env", "args", "x"])
+VALUES = st.booleans() | st.integers(-9, 9) | st.sampled_from(["", "a", "\u00e9", "sha256:0"])
+INPUTS = st.dictionaries(
+    NAMES, VALUES | st.lists(VALUES, max_size=2) | st.dictionaries(NAMES, VALUES, max_size=2)
 )
-INPUTS = st.dictionaries(st.text(max_size=9), JSON, max_size=6)
-SOME = settings(max_examples=30)
 
 IN_THE_HASH: dict[str, Object] = {
     "checkpoint": {"model": {"checkpoint": {"revision": OTHER_COMMIT}}},
@@ -85,13 +83,11 @@ def name_of(spec: Object | None = None, lane: Object | None = None) -> str:
     return hash_of(inputs_of(deployment, queue_class(lane)))
 
 
-@SOME
 @given(INPUTS)
 def test_a_name_is_ten_hex_digits(inputs: dict[str, Any]) -> None:
     assert re.fullmatch(r"[0-9a-f]{10}", hash_of(inputs))
 
 
-@SOME
 @given(INPUTS, st.randoms())
 def test_the_order_of_keys_changes_nothing(inputs: dict[str, Any], random: Any) -> None:
     names = list(inputs)
@@ -100,7 +96,6 @@ def test_the_order_of_keys_changes_nothing(inputs: dict[str, Any], random: Any) 
     assert hash_of({name: inputs[name] for name in names}) == hash_of(inputs)
 
 
-@SOME
 @given(INPUTS)
 def test_inputs_that_went_through_the_api_server_keep_their_hash(inputs: dict[str, Any]) -> None:
     assert hash_of(json.loads(json.dumps(inputs))) == hash_of(inputs)
