@@ -37,8 +37,6 @@ class Kind:
         return "/".join(part for part in (self.root, scope, self.plural, name, subresource) if part)
 
 
-_GATEWAY_API: Final = "gateway.networking.k8s.io"
-
 MODEL_DEPLOYMENT: Final = Kind("ModelDeployment", names.GROUP, names.VERSION, "modeldeployments")
 QUEUE_CLASS: Final = Kind("QueueClass", names.GROUP, names.VERSION, "queueclasses", namespaced=False)
 ROLLOUT_POLICY: Final = Kind("RolloutPolicy", names.GROUP, names.VERSION, "rolloutpolicies", namespaced=False)
@@ -47,13 +45,13 @@ LICENSE_APPROVAL: Final = Kind(
     "LicenseApproval", names.GROUP, names.VERSION, "licenseapprovals", namespaced=False
 )
 TENANT_QUOTA: Final = Kind("TenantQuota", names.GROUP, names.VERSION, "tenantquotas", namespaced=False)
-GATEWAY: Final = Kind("Gateway", _GATEWAY_API, "v1", "gateways", optional=True)
+GATEWAY: Final = Kind("Gateway", names.GATEWAY_GROUP, "v1", "gateways", optional=True)
 
 DEPLOYMENT: Final = Kind("Deployment", "apps", "v1", "deployments")
 CONTROLLER_REVISION: Final = Kind("ControllerRevision", "apps", "v1", "controllerrevisions")
 SERVICE: Final = Kind("Service", "", "v1", "services")
 POD_DISRUPTION_BUDGET: Final = Kind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets")
-HTTP_ROUTE: Final = Kind("HTTPRoute", _GATEWAY_API, "v1", "httproutes", optional=True)
+HTTP_ROUTE: Final = Kind("HTTPRoute", names.GATEWAY_GROUP, "v1", "httproutes", optional=True)
 
 POD: Final = Kind("Pod", "", "v1", "pods")
 EVENT: Final = Kind("Event", "events.k8s.io", "v1", "events")

@@ -10,6 +10,7 @@ from typing import Final
 GROUP: Final = "pilothouse.dev"
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
+GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
 FIELD_MANAGER: Final = "pilothouse"
 LEASE: Final = "pilothouse"
 

@@ -13,7 +13,6 @@ from pilothouse.api.queueclass import QueueClass
 from pilothouse.plan.observed import Object, ObjectKey
 from pilothouse.plan.workload import SERVICE_PORT, owned_metadata
 
-GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
 
 _METHODS: Final = {"/v1/completions": "POST", "/v1/chat/completions": "POST", "/v1/models": "GET"}
 """The only engine paths that a route opens."""
@@ -46,7 +45,7 @@ def http_route(
     if route.hostnames:
         spec["hostnames"] = list(route.hostnames)
     return {
-        "apiVersion": f"{GATEWAY_GROUP}/v1",
+        "apiVersion": f"{names.GATEWAY_GROUP}/v1",
         "kind": "HTTPRoute",
         "metadata": owned_metadata(deployment, deployment.metadata.name),
         "spec": spec,
@@ -104,7 +103,7 @@ def _backends(deployment: ModelDeployment, weights: Mapping[str, int]) -> list[O
 
 def _parent(ref: ParentRef, own_namespace: str) -> Object:
     return {
-        "group": GATEWAY_GROUP,
+        "group": names.GATEWAY_GROUP,
         "kind": "Gateway",
         "name": ref.name,
         "namespace": ref.namespace or own_namespace,
