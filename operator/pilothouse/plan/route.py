@@ -13,7 +13,6 @@ from pilothouse.api.queueclass import QueueClass
 from pilothouse.plan.observed import Object, ObjectKey
 from pilothouse.plan.workload import SERVICE_PORT, owned_metadata
 
-
 _METHODS: Final = {"/v1/completions": "POST", "/v1/chat/completions": "POST", "/v1/models": "GET"}
 """The only engine paths that a route opens."""
 
