@@ -63,7 +63,7 @@ class Store:
         known = self._entries[key.kind].get(key)
         if known and known.version > version:
             return False
-        self._evicted[key] = version
+        self._evicted[key] = max(version, self._evicted.get(key, 0))
         self._forget(key)
         return known is not None
 

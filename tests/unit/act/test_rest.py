@@ -1,0 +1,134 @@
+"""How answers become results and errors; what a real API server answers, tests/integration tests."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from kubernetes.aio.client import Configuration
+
+from pilothouse.act.credentials import Credentials
+from pilothouse.act.rest import Rest
+from pilothouse.errors import Conflict, NamespaceTerminating, NotFound, PilothouseError, Retryable, Terminal
+from pilothouse.kinds import SERVICE
+from pilothouse.plan.observed import ObjectKey
+
+KEY = ObjectKey("Service", "team-ide", "a")
+
+
+@asynccontextmanager
+async def server(answer: Any) -> AsyncIterator[tuple[Rest, list[web.Request]]]:
+    """A server on loopback that answers as told, our client of it, and what it was asked."""
+    asked: list[web.Request] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        asked.append(request)
+        response: web.StreamResponse = await answer(request)
+        return response
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.01)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    configuration = Configuration(host=site.name, api_key={"BearerToken": "bearer s3cret"})
+    timeout = aiohttp.ClientTimeout(total=0.2)
+    async with aiohttp.ClientSession(site.name, timeout=timeout) as session:
+        yield Rest(session, Credentials(configuration)), asked
+    await runner.cleanup()
+
+
+def says(status: int, body: object, **headers: str) -> Any:
+    """Answer every request like this."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status, text=json.dumps(body), headers=headers)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (404, {"message": "not found"}, NotFound),
+        (409, {"message": "conflict"}, Conflict),
+        (403, {"message": "forbidden"}, Terminal),
+        (422, {"message": "invalid"}, Terminal),
+        (403, {"details": {"causes": [{"reason": "NamespaceTerminating"}]}}, NamespaceTerminating),
+        (401, {"message": "unauthorized"}, Retryable),
+        (410, {"message": "the continue token is too old"}, Retryable),
+        (429, {"message": "too many requests"}, Retryable),
+        (503, {"message": "shutting down"}, Retryable),
+        (502, "not a Status", Retryable),
+    ],
+)
+async def test_each_refusal_has_its_place_in_the_tree(
+    status: int, body: object, error: type[PilothouseError]
+) -> None:
+    async with server(says(status, body)) as (kube, _):
+        with pytest.raises(PilothouseError) as raised:
+            await kube.get(KEY)
+    assert type(raised.value) is error
+
+
+async def test_a_server_that_is_busy_says_when_to_come_back() -> None:
+    headers = {"Retry-After": "7"}
+    async with server(says(429, {}, **headers)) as (kube, _):
+        with pytest.raises(Retryable) as raised:
+            await kube.get(KEY)
+    assert raised.value.retry_after == 7
+
+
+async def test_a_server_that_hangs_is_given_up_in_time() -> None:
+    async def hang(_: web.Request) -> web.Response:
+        await asyncio.sleep(5)
+        return web.Response()
+
+    async with server(hang) as (kube, _):
+        with pytest.raises(Retryable):
+            await kube.get(KEY)
+
+
+async def test_a_server_that_is_away_is_retryable() -> None:
+    async with aiohttp.ClientSession("http://127.0.0.1:1") as session:
+        with pytest.raises(Retryable, match="get Service"):
+            await Rest(session, Credentials(Configuration())).get(KEY)
+
+
+async def test_the_token_is_sent_with_its_scheme() -> None:
+    async with server(says(200, {})) as (kube, asked):
+        await kube.get(KEY)
+    assert asked[0].headers["Authorization"] == "Bearer s3cret"
+    assert asked[0].path == "/api/v1/namespaces/team-ide/services/a"
+
+
+async def test_a_list_is_read_to_its_end_and_its_items_say_what_they_are() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        first = "continue" not in request.query
+        metadata = {"resourceVersion": "7"} | ({"continue": "more"} if first else {})
+        item = {"metadata": {"name": "a" if first else "b"}}
+        return web.json_response({"metadata": metadata, "items": [item]})
+
+    async with server(answer) as (kube, asked):
+        pages = [page async for page in kube.pages(SERVICE, selector="x=y")]
+    assert [item["metadata"]["name"] for page in pages for item in page.items] == ["a", "b"]
+    assert {(item["apiVersion"], item["kind"]) for page in pages for item in page.items} == {
+        ("v1", "Service")
+    }
+    assert [page.resource_version for page in pages] == [7, 7]
+    assert {request.query["labelSelector"] for request in asked} == {"x=y"}
+
+
+async def test_a_list_of_nothing_may_be_null() -> None:
+    async with server(says(200, {"metadata": {"resourceVersion": "7"}, "items": None})) as (kube, _):
+        assert [page.items async for page in kube.pages(SERVICE)] == [[]]
+
+
+async def test_an_api_version_that_is_not_there_serves_nothing() -> None:
+    async with server(says(404, {})) as (kube, _):
+        assert await kube.served("gateway.networking.k8s.io", "v1") == frozenset()

@@ -1,0 +1,94 @@
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import ValidationError
+
+from builders import manifest
+from pilothouse.api.rolloutpolicy import BUILT_IN
+from pilothouse.observe.gather import Gather
+from pilothouse.observe.store import Store
+from pilothouse.plan.observed import Object, ObjectKey, Observed
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+POD = {"kind": "Pod", "metadata": {"name": "p"}}
+
+
+def deployment(ready: int | None, uid: str = "u1") -> Object:
+    """A child Deployment of two pods."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": "qwen-coder-1",
+            "namespace": "team-ide",
+            "labels": {"pilothouse.dev/deployment": "qwen-coder"},
+            "ownerReferences": [{"uid": uid, "controller": True}],
+        },
+        "spec": {"replicas": 2},
+        "status": {} if ready is None else {"readyReplicas": ready},
+    }
+
+
+LANE = {
+    "apiVersion": "pilothouse.dev/v1alpha1",
+    "kind": "QueueClass",
+    "metadata": {"name": "completion"},
+    "spec": {
+        "requests": {"maxInputTokens": 8192, "maxOutputTokens": 256, "timeout": "15s"},
+        "concurrency": {"perReplica": 64, "queuedPerReplica": 32},
+        "drain": "30s",
+    },
+}
+GATEWAY = {
+    "apiVersion": "gateway.networking.k8s.io/v1",
+    "kind": "Gateway",
+    "metadata": {"name": "models", "namespace": "gateways"},
+    "spec": {},
+}
+
+
+async def observe(*known: Object, live: Object | None = None) -> Observed:
+    """Gather for `qwen-coder` when these objects are known."""
+    store = Store()
+    for version, obj in enumerate(known, start=1):
+        store.upsert({**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version)}})
+
+    async def list_pods(_: ObjectKey) -> list[Object]:
+        return [POD]
+
+    return await Gather(store, list_pods, lambda: NOW)(live or manifest())
+
+
+async def test_what_the_spec_names_is_found() -> None:
+    observed = await observe(LANE, GATEWAY)
+    assert observed.queue_class
+    assert observed.queue_class.metadata.name == "completion"
+    assert list(observed.gateways) == [ObjectKey("Gateway", "gateways", "models")]
+    assert observed.now == NOW
+
+
+async def test_a_name_that_leads_nowhere_is_none() -> None:
+    observed = await observe(live=manifest({"rollout": {"policyName": "careful"}}))
+    assert observed.queue_class is None
+    assert observed.policy is None
+    assert observed.gateways == {}
+
+
+async def test_without_a_name_the_built_in_policy_holds() -> None:
+    assert (await observe()).policy == BUILT_IN
+
+
+@pytest.mark.parametrize(("ready", "pods"), [(2, ()), (1, (POD,)), (None, (POD,))])
+async def test_pods_are_listed_only_while_some_are_missing(
+    ready: int | None, pods: tuple[Object, ...]
+) -> None:
+    assert (await observe(deployment(ready))).pods == pods
+
+
+async def test_children_of_a_former_object_of_the_same_name_are_not_seen() -> None:
+    assert (await observe(deployment(0, uid="u0"))).children == {}
+
+
+async def test_an_object_that_an_older_schema_let_in_is_refused_by_name_of_its_field() -> None:
+    with pytest.raises(ValidationError, match="replicas"):
+        await observe(live=manifest({"replicas": -1}))
