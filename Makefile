@@ -61,6 +61,10 @@ integration: venv ## Tests against a real API server, under the chart's RBAC
 e2e: venv ## Tests with pods, a gateway and traffic
 	pytest tests/e2e tests/chart
 
+.PHONY: chaos
+chaos: venv ## Kill the operator 20 times and stop the API server while models change and serve; ten minutes
+	pytest tests/chaos
+
 .PHONY: test
 test: ## Everything that CI runs: builds, checks and all tests on a fresh cluster, which is then removed
 	scripts/test
@@ -77,7 +81,23 @@ vllm: venv ## Install the real vLLM with a tiny model into the cache (6 GB), onc
 
 .PHONY: contract-vllm
 contract-vllm: vllm ## The contract of both engines, on the real vLLM
-	pytest tests/contract --engine=vllm --timeout=600
+	pytest tests/contract --engine=vllm --timeout=900
+
+.PHONY: e2e-vllm
+e2e-vllm: vllm ## A model on the real vLLM, in a pod behind the gateway
+	pytest tests/e2e_vllm
+
+## Measurements, beside those of others
+
+.PHONY: bench-reconcile
+bench-reconcile: venv ## Create 500 and 2,000 models, restart with all in place; writes benchmarks/results/reconcile.md
+	python -m harness up
+	python benchmarks/reconcile.py
+
+.PHONY: bench-idle
+bench-idle: venv ## Let 50 models rest for a minute; writes benchmarks/results/idle.md
+	python -m harness up
+	python benchmarks/idle.py
 
 ## The cluster
 
