@@ -37,10 +37,15 @@ OWNED_VARIABLES: Final = (
     "TORCHINDUCTOR_CACHE_DIR",
     "USER",
     "VLLM_API_KEY",
+    "VLLM_DEBUG_LOG_API_SERVER_RESPONSE",
     "VLLM_HTTP_TIMEOUT_KEEP_ALIVE",
     "VLLM_NO_USAGE_STATS",
+    "VLLM_SERVER_DEV_MODE",
 )
-"""Environment variables of the engine that only Pilothouse sets, besides all that begin with PILOTHOUSE_."""
+"""Environment variables of the engine that only Pilothouse may set, besides all that begin with PILOTHOUSE_.
+
+Some it sets; the others would lock the engine, write answers into its log or open paths that pause it.
+"""
 
 
 class DType(StrEnum):
