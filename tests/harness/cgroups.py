@@ -35,6 +35,9 @@ def create(name: str = "") -> list[Path]:
     try:
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
+        for root in hierarchies():
+            _pass_on_controllers(root)
+            _pass_on_controllers(root / NAME)
     except OSError as error:
         raise HarnessError(f"This machine does not let the harness make cgroups: {error}.") from error
     if not folders:
@@ -66,6 +69,14 @@ def kill_all() -> None:
 def exists() -> bool:
     """Tell whether there is anything of the cluster's cgroup."""
     return any((root / NAME).is_dir() for root in hierarchies())
+
+
+def _pass_on_controllers(folder: Path) -> None:
+    """Let the children of a cgroup of version 2 have the controllers that it has itself."""
+    available = folder / "cgroup.controllers"
+    if available.exists():
+        names = available.read_text().split()
+        (folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in names))
 
 
 def _killed() -> bool:

@@ -31,6 +31,8 @@ def create() -> None:
     run(["ip", "link", "add", BRIDGE, "type", "bridge"])
     run(["ip", "address", "add", f"{NODE_IP}/16", "dev", BRIDGE])
     run(["ip", "link", "set", BRIDGE, "up"])
+    # A machine without a default route could not call a Service otherwise.
+    run(["ip", "route", "add", SERVICES, "dev", BRIDGE])
     CNI.mkdir()
     (CNI / "10-pilothouse.conflist").write_text(json.dumps(_cni_config()))
 
