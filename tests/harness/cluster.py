@@ -79,6 +79,20 @@ def build() -> list[Path]:
         return _build(chosen)
 
 
+def add(image: images.Image) -> None:
+    """Make one more image and give it to the harness's own cluster, which runs.
+
+    Raises:
+        HarnessError: it could not be made, or the cluster is one that KUBECONFIG names.
+
+    """
+    if given():
+        raise HarnessError("Only the harness's own cluster can be given images: unset KUBECONFIG.")
+    chosen = provider()
+    with alone(LOCK):
+        _load(chosen, [images.build(image)])
+
+
 def kubeconfig() -> Path:
     """Return the kubeconfig of the cluster that runs.
 

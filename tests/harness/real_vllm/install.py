@@ -77,7 +77,8 @@ def _dist_info() -> Path:
 
 
 def _pip(*arguments: str) -> None:
-    environment = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    # With an epoch, what pip compiles stays valid where an image's layers give files another time.
+    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "SOURCE_DATE_EPOCH": "0"}
     subprocess.run([_python(), "-m", "pip", *arguments], check=True, env=environment)
 
 
