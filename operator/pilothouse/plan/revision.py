@@ -14,6 +14,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from pilothouse.api.modeldeployment import ModelDeployment
+from pilothouse.api.modeldeploymentstatus import RevisionStatus
 from pilothouse.api.queueclass import QueueClass
 from pilothouse.names import child_name
 from pilothouse.plan.lifecycle import Lifecycle, drain_seconds
@@ -121,14 +122,23 @@ def _recovered(observed: Observed) -> list[Revision]:
     live = observed.child("Deployment", name)
     if not live:
         return []
+    template, deadline = live["spec"]["template"], live["spec"]["progressDeadlineSeconds"]
+    lifecycle = Lifecycle.of_deployment(template["spec"]["terminationGracePeriodSeconds"], deadline)
+    return [Revision(stable.revision, 0, _lost_inputs(observed, stable), template, lifecycle)]
+
+
+def _lost_inputs(observed: Observed, stable: RevisionStatus) -> Object:
+    """Return what the lost record was made of: the spec, where it still leads there, else the pins alone."""
+    if observed.queue_class:
+        inputs = inputs_of(observed.deployment, observed.queue_class)
+        if hash_of(inputs) == stable.revision:
+            return inputs
     pins = {
         "checkpoint": {"revision": stable.checkpoint_revision},
         "tokenizer": {"revision": stable.tokenizer_revision},
         "license": {"id": stable.license_id},
     }
-    template, deadline = live["spec"]["template"], live["spec"]["progressDeadlineSeconds"]
-    lifecycle = Lifecycle.of_deployment(template["spec"]["terminationGracePeriodSeconds"], deadline)
-    return [Revision(stable.revision, 0, {"model": pins}, template, lifecycle)]
+    return {"model": pins}
 
 
 def _model(deployment: ModelDeployment) -> Object:

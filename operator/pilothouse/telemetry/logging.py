@@ -24,8 +24,13 @@ _SHARED: Final[tuple[Processor, ...]] = (
 
 _FIRST: Final = ("time", "level", "message", "controller", "namespace", "name", "object", "reason", "diff")
 
-_QUIET: Final = {"kopf": "ERROR", "aiohttp.access": "WARNING", "asyncio": "WARNING"}
-"""Libraries that log each event or request."""
+_QUIET: Final = {
+    "kopf": "ERROR",
+    "kopf._cogs.clients": "CRITICAL",
+    "aiohttp.access": "WARNING",
+    "asyncio": "WARNING",
+}
+"""Libraries that log each event or request; an API server that is away is told by our own lines, once each."""
 
 
 def configure(level: str, stream: TextIO = sys.stderr) -> None:

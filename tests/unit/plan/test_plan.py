@@ -226,6 +226,15 @@ def test_a_lost_status_is_rebuilt_from_the_children() -> None:
     assert after.status["stable"] == before.status["stable"]
 
 
+def test_a_lost_record_comes_back_whole_while_the_spec_still_leads_to_it() -> None:
+    cluster = Cluster()
+    (before,) = by_kind(cluster.settle(), "ControllerRevision")
+    kept = {key: obj for key, obj in cluster.seen.children.items() if key.kind != "ControllerRevision"}
+
+    (after,) = by_kind(plan(cluster.change(children=kept).seen), "ControllerRevision")
+    assert after["data"] == before["data"]
+
+
 def test_a_lost_record_of_the_stable_revision_stops_nothing() -> None:
     cluster = Cluster()
     stable = cluster.settle().status["stable"]["revision"]
