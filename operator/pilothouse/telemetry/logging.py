@@ -30,7 +30,7 @@ _QUIET: Final = {
     "aiohttp.access": "WARNING",
     "asyncio": "WARNING",
 }
-"""Libraries that log each event or request; an API server that is away is told by our own lines, once each."""
+"""Libraries that log each event, request or retry; our own lines tell of an outage."""
 
 
 def configure(level: str, stream: TextIO = sys.stderr) -> None:
