@@ -82,7 +82,7 @@ def _operator(settings: Settings, credentials: Credentials, kube: Kube) -> Opera
         resync=resync,
         leader=Leader(kube, settings),
         health=health,
-        watch=partial(watch, observer(store, queue), credentials),
+        watch=partial(watch, observer(store, queue, resync.relisted), credentials),
     )
 
 

@@ -21,8 +21,8 @@ from pilothouse.telemetry.metrics import WATCH_EVENTS
 
 _CHILDREN: Final = frozenset(kind.name for kind in CHILDREN)
 
-Observe = Callable[[bool, Object], None]
-"""Takes in an object, and whether it is gone."""
+Observe = Callable[[str | None, Object], None]
+"""Takes in an object and what the watch says of it: ADDED, MODIFIED, DELETED, or None in a listing."""
 
 _BACKOFFS: Final = (0.5, 1, 1) + (2,) * 100_000
 """Never give up: kopf ends when a list keeps failing, and an API server may be away for long."""
@@ -31,14 +31,16 @@ _IDENTITY: Final[Any] = FIELD_MANAGER
 """For kopf's peering, which is off. Without it kopf asks for the user's name, and a pod's user has none."""
 
 
-def observer(store: Store, queue: Queue[ObjectKey]) -> Observe:
+def observer(store: Store, queue: Queue[ObjectKey], relisted: Callable[[], None]) -> Observe:
     """Build the function that keeps the Store up to date and queues whom a change concerns."""
 
-    def observe(gone: bool, obj: Object) -> None:  # noqa: FBT001 -- as the watch tells it
+    def observe(event: str | None, obj: Object) -> None:
         key = key_of(obj)
         WATCH_EVENTS.labels(key.kind).inc()
+        if event is None:
+            relisted()
         affected = store.affected_by(key)
-        changed = store.evict(key, version_of(obj)) if gone else store.upsert(obj)
+        changed = store.evict(key, version_of(obj)) if event == "DELETED" else store.upsert(obj)
         if not changed:
             return
         for dependant in affected | store.affected_by(key):
@@ -84,7 +86,7 @@ def _register(registry: kopf.OperatorRegistry, kind: Kind, observe: Observe) -> 
     @kopf.on.event(kind.api_version, kind.plural, registry=registry, id=kind.name)
     async def on_event(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 -- kopf
         obj: Object = dict(event["object"])
-        observe(event["type"] == "DELETED", obj)
+        observe(event["type"], obj)
 
 
 async def _connection(credentials: Credentials) -> kopf.ConnectionInfo:

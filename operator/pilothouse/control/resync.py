@@ -1,8 +1,8 @@
 """Compares what is known with what is there.
 
 At start every watched kind is listed once, by ourselves, before the first reconcile: a decision on half a
-view would write. Later the versions of all objects are listed from time to time, because kopf does not tell
-what vanished while its watch was away. The optional kinds are looked for as well.
+view would write. Later the versions of all objects are listed from time to time, and whenever kopf had to
+list anew: it does not tell what vanished while its watch was away. The optional kinds are looked for as well.
 """
 
 import asyncio
@@ -22,7 +22,9 @@ from pilothouse.telemetry.metrics import MISSED_CHANGES, RESYNCS
 _log: Final = get_logger(__name__)
 
 _FILL_RETRY_SECONDS: Final = 2.0
-_LAG_SECONDS: Final = 5.0
+_LISTING_SECONDS: Final = 2.0
+"""A listing of kopf's has ended when it brought nothing for so long."""
+_LAG_SECONDS: Final = 3.0
 """How far a healthy watch may lag behind a list."""
 
 
@@ -35,6 +37,8 @@ class Resync:
         self._queue = queue
         self._clock = clock
         self._lost: dict[str, int] = {}
+        self._relisted = asyncio.Event()
+        self._listed_at = clock()
         self.filled = False
         self.attempted_at = clock()
 
@@ -65,30 +69,49 @@ class Resync:
         for key in self._store.keys(MODEL_DEPLOYMENT):
             self._queue.add(key, priority)
 
+    def relisted(self) -> None:
+        """Take note that kopf lists: it tells what is there, and not what vanished before."""
+        self._listed_at = self._clock()
+        self._relisted.set()
+
     async def run(self, seconds: float) -> None:
-        """Compare about every `seconds`; first soon, for what vanished between our list and kopf's."""
-        pause = min(seconds, 30.0)
+        """Compare about every `seconds`, and when kopf has listed."""
         while True:
-            await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311 -- not cryptography
-            pause = seconds
+            was_relisted = await self._pause(seconds)
             self.attempted_at = self._clock()
             try:
-                await self.compare()
+                missed = await self.compare()
             except PilothouseError as error:
                 RESYNCS.labels("failure").inc()
                 _log.warning("Resync failed", error=str(error))
-            else:
-                RESYNCS.labels("success").inc()
+                continue
+            RESYNCS.labels("success").inc()
+            if not was_relisted:
+                self._lost = {kind: self._lost.get(kind, 0) + 1 for kind in missed}
 
-    async def compare(self) -> None:
-        """Correct the Store by what is there, and queue what that concerns."""
+    async def _pause(self, seconds: float) -> bool:
+        """Wait for the time to pass or for a listing to end; tell whether it was a listing."""
+        try:
+            async with asyncio.timeout(seconds * random.uniform(0.9, 1.1)):  # noqa: S311 -- not cryptography
+                await self._relisted.wait()
+        except TimeoutError:
+            return False
+        while self._clock() - self._listed_at < _LISTING_SECONDS:  # noqa: ASYNC110 -- for silence, not for an event
+            await asyncio.sleep(_LISTING_SECONDS)
+        self._relisted.clear()
+        return True
+
+    async def compare(self) -> set[str]:
+        """Correct the Store by what is there, queue what that concerns, and name the kinds that needed it."""
+        needed = set()
         for kind in self._kinds():
             if missed := await self._missed(kind):
                 await asyncio.sleep(_LAG_SECONDS)
                 missed &= await self._missed(kind)
-            self._lost[kind.name] = self._lost.get(kind.name, 0) + 1 if missed else 0
             for key in missed:
                 await self._correct(key)
+                needed.add(kind.name)
+        return needed
 
     async def _missed(self, kind: Kind) -> set[ObjectKey]:
         """Return the keys whose version in the Store is not the one that is there."""

@@ -62,7 +62,7 @@ class Team:
         return next(found for of_kind, found in sorted(self.children(name)) if of_kind == kind)
 
     def condition(self, kind: str, name: str = "qwen-coder") -> tuple[str, str]:
-        """Return status and reason of a condition of the current generation; empty where it is not told yet."""
+        """Return status and reason of a condition of this generation; empty where it is not told yet."""
         obj = self.get("md", name)
         for condition in obj.get("status", {}).get("conditions", []):
             current = condition["observedGeneration"] == obj["metadata"]["generation"]

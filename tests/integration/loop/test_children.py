@@ -81,18 +81,17 @@ def test_what_others_added_to_a_child_stays(team: Team) -> None:
 
 def test_a_foreign_object_of_the_same_name_is_left_alone_and_told_of(team: Team) -> None:
     foreign = {
-        "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "HTTPRoute",
+        "apiVersion": "v1",
+        "kind": "Service",
         "metadata": {"name": "qwen-coder", "namespace": team.namespace},
-        "spec": {"parentRefs": [{"name": "theirs"}], "hostnames": ["theirs.example.com"]},
+        "spec": {"selector": {"app": "theirs"}, "ports": [{"port": 80}]},
     }
     team.apply(foreign)
-    before = team.get("httproute", "qwen-coder")
+    before = team.get("service", "qwen-coder")
     team.declare()
-    wait_for("the refusal", lambda: team.condition("RouteProgrammed") == ("False", "ApplyRefused"))
-    after = team.get("httproute", "qwen-coder")
-    assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
-    team.wait_for_children(missing=("HTTPRoute",))
+    wait_for("the refusal", lambda: "ApplyRefused" in json.dumps(team.get("md", "qwen-coder")))
+    assert team.get("service", "qwen-coder") == before
+    team.wait_for_children()
 
 
 @pytest.mark.parametrize("cascade", ["background", "foreground"])
@@ -146,16 +145,16 @@ def test_an_object_that_an_older_schema_let_in_names_the_field(team: Team, plane
     before = team.children()
     crd = json.loads(plane.kubectl("get", "crd", "modeldeployments.pilothouse.dev", "--output=json"))
     spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    replicas = spec["properties"]["replicas"].pop("minimum")
+    replicas = spec["properties"]["replicas"].pop("maximum")
     plane.kubectl("replace", "--filename=-", stdin=json.dumps(crd))
     try:
-        wait_for("the older schema", lambda: _accepts(team, -1))
+        wait_for("the older schema", lambda: _accepts(team, 5000))
         wait_for("the reason", lambda: team.condition("Accepted") == ("False", "InvalidSpec"))
         assert "spec.replicas" in json.dumps(team.get("md", "qwen-coder")["status"])
         assert team.children().keys() == before.keys()
     finally:
         team.declare()
-        spec["properties"]["replicas"]["minimum"] = replicas
+        spec["properties"]["replicas"]["maximum"] = replicas
         crd["metadata"].pop("resourceVersion")
         plane.kubectl("replace", "--filename=-", stdin=json.dumps(crd))
 

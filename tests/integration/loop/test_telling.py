@@ -1,4 +1,4 @@
-"""What the operator says: a line and an Event for each change, none for what stays, and never a value of a spec."""
+"""What the operator says: a line and an Event for each change, none for what stays, and no secrets."""
 
 import json
 import re

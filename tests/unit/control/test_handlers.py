@@ -28,14 +28,14 @@ def queue_class(priority: int) -> Object:
     return {"apiVersion": "x/v1", "kind": "QueueClass", "metadata": {"name": "completion"}, "spec": spec}
 
 
-def _queued_after(*events: tuple[bool, Object]) -> list[tuple[float, ObjectKey]]:
+def _queued_after(*events: tuple[str, Object]) -> list[tuple[float, ObjectKey]]:
     """Tell what is queued, and when, after these events."""
 
     async def play() -> list[tuple[float, ObjectKey]]:
         queue = Queue[ObjectKey]()
-        observe = observer(Store(), queue)
-        for gone, obj in events[:-1]:
-            observe(gone, obj)
+        observe = observer(Store(), queue, lambda: None)
+        for event, obj in events[:-1]:
+            observe(event, obj)
         await _drain(queue)
         began = now()
         observe(*events[-1])
@@ -57,28 +57,28 @@ async def _drain(queue: Queue[ObjectKey]) -> list[tuple[float, ObjectKey]]:
 
 
 def test_a_change_by_people_is_looked_at_at_once() -> None:
-    assert _queued_after((False, at(1, manifest()))) == [(0, KEY)]
+    assert _queued_after(("MODIFIED", at(1, manifest()))) == [(0, KEY)]
 
 
 def test_a_change_of_a_child_wakes_its_owner_when_it_has_settled() -> None:
-    assert _queued_after((False, at(1, manifest())), (False, at(2, child()))) == [(0.1, KEY)]
+    assert _queued_after(("MODIFIED", at(1, manifest())), ("MODIFIED", at(2, child()))) == [(0.1, KEY)]
 
 
 def test_a_child_that_is_deleted_wakes_its_owner() -> None:
-    assert _queued_after((False, at(1, child())), (True, at(2, child()))) == [(0.1, KEY)]
+    assert _queued_after(("MODIFIED", at(1, child())), ("DELETED", at(2, child()))) == [(0.1, KEY)]
 
 
 def test_a_change_of_a_lane_wakes_those_who_use_it() -> None:
-    before = ((False, at(1, manifest())), (False, at(2, queue_class(1))))
-    assert _queued_after(*before, (False, at(3, queue_class(2)))) == [(0, KEY)]
+    before = (("MODIFIED", at(1, manifest())), ("MODIFIED", at(2, queue_class(1))))
+    assert _queued_after(*before, ("MODIFIED", at(3, queue_class(2)))) == [(0, KEY)]
 
 
 def test_a_lane_that_goes_wakes_those_who_use_it() -> None:
-    before = ((False, at(1, manifest())), (False, at(2, queue_class(1))))
-    assert _queued_after(*before, (True, at(3, queue_class(1)))) == [(0, KEY)]
+    before = (("MODIFIED", at(1, manifest())), ("MODIFIED", at(2, queue_class(1))))
+    assert _queued_after(*before, ("DELETED", at(3, queue_class(1)))) == [(0, KEY)]
 
 
 def test_an_event_that_brings_nothing_new_wakes_nobody() -> None:
-    assert _queued_after((False, at(2, child())), (False, at(2, child()))) == []
-    assert _queued_after((False, at(2, child())), (False, at(1, child(replicas=1)))) == []
-    assert _queued_after((False, at(2, child())), (False, at(3, child()))) == []
+    assert _queued_after(("MODIFIED", at(2, child())), ("MODIFIED", at(2, child()))) == []
+    assert _queued_after(("MODIFIED", at(2, child())), ("MODIFIED", at(1, child(replicas=1)))) == []
+    assert _queued_after(("MODIFIED", at(2, child())), ("MODIFIED", at(3, child()))) == []

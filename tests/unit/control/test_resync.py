@@ -128,12 +128,45 @@ def test_a_watch_that_misses_changes_twice_in_a_row_is_lost() -> None:
     async def play() -> None:
         world = World(manifest())
         await world.resync.fill()
+        running = asyncio.create_task(world.resync.run(600))
         for replicas in (1, 2):
             world.kube.put(manifest({"replicas": replicas}))
-            await world.resync.compare()
+            await asyncio.sleep(700)
         assert world.resync.lost_watches() == ["ModelDeployment"]
-        await world.resync.compare()
+        await asyncio.sleep(700)
         assert world.resync.lost_watches() == []
+        running.cancel()
+
+    run(play())
+
+
+def test_what_vanished_while_a_watch_was_away_is_noticed_when_it_has_listed_again() -> None:
+    async def play() -> None:
+        world = World(manifest())
+        await world.resync.fill()
+        running = asyncio.create_task(world.resync.run(600))
+        await asyncio.sleep(1)
+        world.kube.remove(KEY)
+        world.resync.relisted()
+        await asyncio.sleep(10)
+        assert world.store.get(KEY) is None
+        assert await world.queued() == [KEY]
+        running.cancel()
+
+    run(play())
+
+
+def test_a_watch_that_lists_anew_is_not_lost() -> None:
+    async def play() -> None:
+        world = World(manifest())
+        await world.resync.fill()
+        running = asyncio.create_task(world.resync.run(600))
+        for replicas in (1, 2, 3):
+            world.kube.put(manifest({"replicas": replicas}))
+            world.resync.relisted()
+            await asyncio.sleep(60)
+        assert world.resync.lost_watches() == []
+        running.cancel()
 
     run(play())
 
