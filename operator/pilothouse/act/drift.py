@@ -57,7 +57,7 @@ def _map_differences(desired: Object, live: Object, path: str, field: str) -> It
 
 def _list_differences(desired: list[Any], live: list[Any], path: str, field: str) -> Iterator[str]:
     keys = _LIST_KEYS.get(field)
-    if keys and all(isinstance(item, dict) for item in (*desired, *live)):
+    if keys and _have_identities(desired, keys) and _have_identities(live, keys):
         present = {_identity(item, keys): item for item in live}
         for item in desired:
             identity = _identity(item, keys)
@@ -67,6 +67,12 @@ def _list_differences(desired: list[Any], live: list[Any], path: str, field: str
     else:
         for index, (wanted, found) in enumerate(zip(desired, live, strict=True)):
             yield from _differences(wanted, found, f"{path}[{index}]", "")
+
+
+def _have_identities(items: list[Any], keys: tuple[str, ...]) -> bool:
+    if not all(isinstance(item, dict) for item in items):
+        return False
+    return len({_identity(item, keys) for item in items}) == len(items)
 
 
 def _identity(item: Object, keys: tuple[str, ...]) -> tuple[str, ...]:

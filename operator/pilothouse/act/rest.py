@@ -8,10 +8,12 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 import aiohttp
 
+from pilothouse.act import lists
 from pilothouse.act.credentials import Credentials
 from pilothouse.act.kube import Page
 from pilothouse.errors import Conflict, NamespaceTerminating, NotFound, PilothouseError, Retryable, Terminal
@@ -20,7 +22,12 @@ from pilothouse.names import FIELD_MANAGER
 from pilothouse.plan.observed import Object, ObjectKey, key_of
 from pilothouse.telemetry.metrics import API_REQUESTS
 
-_PAGE: Final = 500
+_NO_COMPRESSION: Final = {"Accept-Encoding": "identity"}
+"""The API server packs each large list anew, which takes it longer than sending the list inside a cluster."""
+_PART: Final = 500
+_FROM_CACHE: Final = {"resourceVersion": "0"}
+"""Lists come from the API server's own memory, as client-go's informers have them; the watch puts right what
+is a moment old. From etcd, custom resources cost the API server eight times as much."""
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
 _JSON: Final = "application/json"
 _APPLY: Final = "application/apply-patch+yaml"
@@ -64,20 +71,15 @@ class Rest:
     async def pages(
         self, kind: Kind, *, namespace: str = "", selector: str = "", metadata_only: bool = False
     ) -> AsyncIterator[Page]:
-        """List the objects of a kind, in parts of one consistent list; an empty namespace stands for all."""
-        params = {"limit": str(_PAGE)} | ({"labelSelector": selector} if selector else {})
+        """List the objects of a kind, in parts of one list; an empty namespace stands for all."""
+        params = _FROM_CACHE | ({"labelSelector": selector} if selector else {})
         accept = _METADATA_LIST if metadata_only else _JSON
-        while True:
-            request = _Request("list", "GET", kind.name, kind.path(namespace), params, accept=accept)
-            answer = await self._send(request)
-            # Items come without the two fields that say what they are; an empty list of metadata is null.
-            items = answer["items"] or []
-            marked = [item | {"apiVersion": kind.api_version, "kind": kind.name} for item in items]
-            yield Page(marked, int(answer["metadata"]["resourceVersion"]))
-            token = answer["metadata"].get("continue")
-            if not token:
-                return
-            params = params | {"continue": token}
+        request = _Request("list", "GET", kind.name, kind.path(namespace), params, accept=accept)
+        answer = lists.read((await self._receive(request)).decode())
+        items = [*islice(answer.items, _PART)]
+        yield _page(kind, items, answer.resource_version)
+        while items := [*islice(answer.items, _PART)]:
+            yield _page(kind, items, answer.resource_version)
 
     async def served(self, group: str, version: str) -> frozenset[str]:
         """Name (in plural) the resources of an API version; empty where the API server lacks it."""
@@ -116,6 +118,10 @@ class Rest:
         return await self._send(_Request("update", "PUT", key.kind, _path(key), body=obj))
 
     async def _send(self, request: _Request) -> Object:
+        answer: Object = json.loads(await self._receive(request))
+        return answer
+
+    async def _receive(self, request: _Request) -> bytes:
         try:
             status, headers, raw = await self._exchange(request)
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -124,11 +130,10 @@ class Rest:
         API_REQUESTS.labels(request.verb, request.kind, status).inc()
         if status >= 400:  # noqa: PLR2004 -- HTTP
             raise _error(status, headers, raw)
-        answer: Object = json.loads(raw)
-        return answer
+        return raw
 
     async def _exchange(self, request: _Request) -> tuple[int, Mapping[str, str], bytes]:
-        headers = {"Accept": request.accept, "Content-Type": request.content_type}
+        headers = {"Accept": request.accept, "Content-Type": request.content_type, **_NO_COMPRESSION}
         if token := await self._credentials.token():
             headers["Authorization"] = f"Bearer {token}"
         data = None if request.body is None else json.dumps(request.body, separators=(",", ":"))
@@ -136,6 +141,12 @@ class Rest:
             request.method, request.path, params=request.params, data=data, headers=headers
         ) as response:
             return response.status, response.headers, await response.read()
+
+
+def _page(kind: Kind, items: list[Object], resource_version: int) -> Page:
+    """Mark the items of a list: they come without the two fields that say what they are."""
+    marked = [item | {"apiVersion": kind.api_version, "kind": kind.name} for item in items]
+    return Page(marked, resource_version)
 
 
 def _path(key: ObjectKey, subresource: str = "") -> str:

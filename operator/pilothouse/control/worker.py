@@ -37,6 +37,8 @@ class Workers:
                     self._put_back(key, await self._reconcile(key))
                 finally:
                     self._queue.done(key)
+            # A reconcile that finds nothing to do never suspends; the Lease must be renewed meanwhile.
+            await asyncio.sleep(0)
 
     def _put_back(self, key: ObjectKey, outcome: Outcome) -> None:
         if outcome.result is Result.RETRY:

@@ -107,26 +107,25 @@ async def test_the_token_is_sent_with_its_scheme() -> None:
     assert asked[0].path == "/api/v1/namespaces/team-ide/services/a"
 
 
-async def test_a_list_is_read_to_its_end_and_its_items_say_what_they_are() -> None:
-    async def answer(request: web.Request) -> web.Response:
-        first = "continue" not in request.query
-        metadata = {"resourceVersion": "7"} | ({"continue": "more"} if first else {})
-        item = {"metadata": {"name": "a" if first else "b"}}
-        return web.json_response({"metadata": metadata, "items": [item]})
-
-    async with server(answer) as (kube, asked):
-        pages = [page async for page in kube.pages(SERVICE, selector="x=y")]
-    assert [item["metadata"]["name"] for page in pages for item in page.items] == ["a", "b"]
-    assert {(item["apiVersion"], item["kind"]) for page in pages for item in page.items} == {
-        ("v1", "Service")
-    }
-    assert [page.resource_version for page in pages] == [7, 7]
-    assert {request.query["labelSelector"] for request in asked} == {"x=y"}
+async def test_the_items_of_a_list_say_what_they_are() -> None:
+    items = [{"metadata": {"name": name}} for name in "ab"]
+    async with server(says(200, {"metadata": {"resourceVersion": "7"}, "items": items})) as (kube, asked):
+        [page] = [page async for page in kube.pages(SERVICE, selector="x=y")]
+    assert [item["metadata"]["name"] for item in page.items] == ["a", "b"]
+    assert {(item["apiVersion"], item["kind"]) for item in page.items} == {("v1", "Service")}
+    assert page.resource_version == 7
+    assert asked[0].query["labelSelector"] == "x=y"
 
 
-async def test_a_list_of_nothing_may_be_null() -> None:
-    async with server(says(200, {"metadata": {"resourceVersion": "7"}, "items": None})) as (kube, _):
-        assert [page.items async for page in kube.pages(SERVICE)] == [[]]
+async def test_a_long_list_comes_in_parts() -> None:
+    items = [{"metadata": {"name": str(number)}} for number in range(1200)]
+    async with server(says(200, {"metadata": {"resourceVersion": "7"}, "items": items})) as (kube, _):
+        assert [len(page.items) async for page in kube.pages(SERVICE)] == [500, 500, 200]
+
+
+async def test_a_list_of_nothing_tells_its_version() -> None:
+    async with server(says(200, {"metadata": {"resourceVersion": "7"}, "items": []})) as (kube, _):
+        assert [(page.items, page.resource_version) async for page in kube.pages(SERVICE)] == [([], 7)]
 
 
 async def test_an_api_version_that_is_not_there_serves_nothing() -> None:
