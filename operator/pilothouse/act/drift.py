@@ -5,7 +5,6 @@ and maps that the API replaces as a whole, where one entry more changes what the
 """
 
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any, Final
 
 from kubernetes.utils.quantity import parse_quantity
@@ -37,13 +36,13 @@ def drift(desired: Object, live: Object) -> list[str]:
 
 
 def _differences(desired: Any, live: Any, path: str, field: str) -> Iterator[str]:  # noqa: ANN401 -- JSON
-    if _is_empty(desired) and _is_empty(live):
+    if desired == live or (_is_empty(desired) and _is_empty(live)):
         return
     if isinstance(desired, dict) and isinstance(live, dict):
         yield from _map_differences(desired, live, path, field)
     elif isinstance(desired, list) and isinstance(live, list):
         yield from _list_differences(desired, live, path, field)
-    elif not _same(desired, live, field):
+    elif field not in _QUANTITIES or not _are_one_quantity(desired, live):
         yield path
 
 
@@ -84,12 +83,9 @@ def _is_empty(value: Any) -> bool:  # noqa: ANN401 -- JSON
     return value is None or value is False or value in ("", 0, {}, [])
 
 
-def _same(desired: Any, live: Any, field: str) -> bool:  # noqa: ANN401 -- JSON
-    if desired == live:
-        return True
-    return field in _QUANTITIES and live is not None and _quantity(desired) == _quantity(live)
-
-
-def _quantity(value: Any) -> Decimal:  # noqa: ANN401 -- JSON
-    number: Decimal = parse_quantity(value)  # type: ignore[no-untyped-call]
-    return number
+def _are_one_quantity(desired: Any, live: Any) -> bool:  # noqa: ANN401 -- JSON
+    """Compare as quantities: `1000m` of CPU comes back as `1`."""
+    try:
+        return bool(parse_quantity(desired) == parse_quantity(live))  # type: ignore[no-untyped-call]
+    except ValueError:
+        return False

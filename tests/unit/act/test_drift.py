@@ -40,6 +40,8 @@ def test_what_others_added_or_the_server_wrote_otherwise_is_no_drift(desired: An
         ({"selector": {"app": "a"}}, {"selector": {"app": "a", "more": "x"}}, ["selector.more"]),
         ({"nodeSelector": {}}, {"nodeSelector": {"gpu": "a"}}, ["nodeSelector.gpu"]),
         ({"limits": {"cpu": "1"}}, {"limits": {"cpu": "2"}}, ["limits.cpu"]),
+        ({"limits": {"cpu": "1"}}, {"limits": {}}, ["limits.cpu"]),
+        ({"limits": {"cpu": "1"}}, {"limits": {"cpu": "much"}}, ["limits.cpu"]),
         ({"args": ["a", "b"]}, {"args": ["b", "a"]}, ["args[0]", "args[1]"]),
         ({"args": ["a"]}, {"args": ["a", "--more"]}, ["args"]),
         ({"backendRefs": [{"name": "a"}]}, {"backendRefs": [{"name": "a"}, {"name": "b"}]}, ["backendRefs"]),
