@@ -87,8 +87,10 @@ async def main(sizes: tuple[int, ...]) -> None:
     async with connect(kubeconfig) as api:
         about = await surroundings(api)
         with tempfile.TemporaryDirectory() as folder, operator(kubeconfig, Path(folder)) as process:
-            runs = [await measure(api, process, count) for count in sizes]
-    publish("reconcile.md", report(about, runs))
+            runs: list[Run] = []
+            for count in sizes:
+                runs.append(await measure(api, process, count))
+                publish("reconcile.md", report(about, runs))
 
 
 async def measure(api: Api, process: Process, count: int) -> Run:
