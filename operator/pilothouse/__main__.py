@@ -48,6 +48,9 @@ def main() -> None:
         asyncio.run(_run(settings))
     except ConfigException as error:
         sys.exit(f"pilothouse: no cluster: {error}")
+    except ExceptionGroup:
+        _log.exception("A part failed, and all end with it")
+        sys.exit(1)
 
 
 async def _run(settings: Settings) -> None:
