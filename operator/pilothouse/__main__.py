@@ -31,7 +31,7 @@ from pilothouse.plan.invalid import invalid
 from pilothouse.plan.observed import Object, ObjectKey
 from pilothouse.plan.plan import plan
 from pilothouse.settings import Settings
-from pilothouse.telemetry import logging
+from pilothouse.telemetry import logging, metrics
 from pilothouse.telemetry.logging import get_logger
 
 _log: Final = get_logger(__name__)
@@ -44,6 +44,7 @@ def main() -> None:
     except ValidationError as error:
         sys.exit(f"pilothouse: bad settings: {error}")
     logging.configure(settings.log_level)
+    metrics.configure()
     try:
         asyncio.run(_run(settings))
     except ConfigException as error:
