@@ -118,13 +118,25 @@ class Leader:
         return True
 
     async def _release(self) -> None:
-        if _holder(self._seen) != self._settings.identity or self._seconds_left() <= 0:
+        if _holder(self._seen) != self._settings.identity:
             return
-        spec = {**self._claimed()["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
         # Left as it is, the Lease ends by itself a little later.
         with suppress(PilothouseError, TimeoutError):
             async with asyncio.timeout(self._settings.renew_deadline_seconds / 2):
-                await self._kube.update({**self._seen, "spec": spec})
+                while not await self._give_back():
+                    pass
+
+    async def _give_back(self) -> bool:
+        """Try once; a renewal that was cut off may reach the server between our two requests."""
+        lease = await self._kube.get(self._key)
+        if _holder(lease) != self._settings.identity:
+            return True
+        spec = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
+        try:
+            await self._kube.update({**lease, "spec": spec})
+        except Conflict:
+            return False
+        return True
 
     def _look_at(self, lease: Object, at: float) -> None:
         if lease.get("spec") != self._seen.get("spec"):

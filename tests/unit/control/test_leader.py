@@ -91,6 +91,23 @@ async def test_a_stopped_holder_hands_over_within_the_retry_period() -> None:
 
 
 @in_virtual_time
+async def test_a_lease_is_given_back_though_its_renewal_was_cut_off() -> None:
+    kube = FakeKube()
+    holder = Replica(kube, "a")
+    await asyncio.sleep(1)
+
+    def answer_is_lost(verb: str, _: ObjectKey) -> None:
+        if verb == "update":
+            kube.put(kube.objects[LEASE])
+            kube.before = lambda _, __: None
+            holder.task.cancel()
+
+    kube.before = answer_is_lost
+    await asyncio.wait([holder.task])
+    assert _lease(kube)["holderIdentity"] == ""
+
+
+@in_virtual_time
 async def test_a_silent_holder_is_followed_after_the_lease_duration_of_the_standby_own_clock() -> None:
     kube = FakeKube()
     kube.put(
