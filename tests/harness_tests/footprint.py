@@ -33,7 +33,7 @@ class Footprint:
 def footprint() -> Footprint:
     """Look at the machine as it is now."""
     return Footprint(
-        processes=sorted(filter(PROGRAMS.search, _lines("ps", "-eo", "comm="))),
+        processes=sorted(filter(PROGRAMS.search, _running())),
         mounts=sorted(Path("/proc/self/mounts").read_text().splitlines()),
         interfaces=sorted(path.name for path in Path("/sys/class/net").iterdir()),
         rules=[
@@ -45,6 +45,12 @@ def footprint() -> Footprint:
         settings={name: Path("/proc/sys", name).read_text() for name in host.SETTINGS},
         files=sorted(str(path) for place in PLACES if place.exists() for path in (place, *place.rglob("*"))),
     )
+
+
+def _running() -> list[str]:
+    """Name the processes that run; one that has ended and that its parent has not yet asked about is gone."""
+    found = (line.split(maxsplit=1) for line in _lines("ps", "-eo", "stat=,comm="))
+    return [name for state, name in found if not state.startswith("Z")]
 
 
 def _lines(*argv: str) -> list[str]:

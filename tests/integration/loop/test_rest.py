@@ -6,16 +6,29 @@ from harness.shell import wait_for
 from integration.loop.conftest import StartOperator
 from integration.loop.process import OperatorProcess
 from integration.loop.team import Team
+from pilothouse.plan.observed import Object
 
 NAMES = tuple(f"model-{number}" for number in range(8))
 
 
-def _versions(team: Team) -> dict[str, str]:
+def _items(team: Team) -> list[Object]:
     kinds = "md,deployments,services,poddisruptionbudgets,controllerrevisions.apps,httproutes"
-    items = json.loads(team.kubectl("get", kinds, "--output=json"))["items"]
+    items: list[Object] = json.loads(team.kubectl("get", kinds, "--output=json"))["items"]
+    return items
+
+
+def _versions(team: Team) -> dict[str, str]:
     return {
-        f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"] for item in items
+        f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"]
+        for item in _items(team)
     }
+
+
+def _is_observed(item: Object) -> bool:
+    """Tell whether the controller that writes this object's status has done so."""
+    if item["kind"] not in {"Deployment", "PodDisruptionBudget"}:
+        return True
+    return item.get("status", {}).get("observedGeneration") == item["metadata"]["generation"]
 
 
 def _declare_all(team: Team) -> None:
@@ -32,7 +45,7 @@ def _wait_for_silence(team: Team) -> dict[str, str]:
     def is_silent() -> bool:
         nonlocal seen
         before, seen = seen, _versions(team)
-        return before == seen
+        return before == seen and all(map(_is_observed, _items(team)))
 
     wait_for("silence", is_silent, pause=2)
     return seen
