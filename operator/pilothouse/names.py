@@ -24,6 +24,12 @@ LICENSE_ID: Final = f"{GROUP}/license-id"
 APPLIED: Final = f"{GROUP}/applied"
 """Annotation of a child: the digest of what was last applied, so that an unchanged child costs no request."""
 
+COMMAND: Final = f"{GROUP}/command"
+"""Annotation of a ModelDeployment: what a person wants of a rollout, `verb/revision` or `verb/revision/note`.
+
+It names the revision that it speaks of, so that a stale one does nothing; another note makes it a new one.
+"""
+
 ENGINE_CONTAINER: Final = "engine"
 ENGINE_PORT: Final = 8000
 ENGINE_PORT_NAME: Final = "http"
@@ -53,6 +59,57 @@ class Phase(StrEnum):
     PAUSED = "Paused"
     ROLLING_BACK = "RollingBack"
     DEGRADED = "Degraded"
+
+
+class Verb(StrEnum):
+    """What a person can say of a rollout."""
+
+    PROMOTE = "promote"
+    """Go on past the pause or the undecided checks of the current step."""
+    ABORT = "abort"
+    """Put the traffic back, and reject the revision."""
+    PAUSE = "pause"
+    """Stay at the current weight."""
+    RESUME = "resume"
+    """Go on after `pause`."""
+    RETRY = "retry"
+    """Try a rejected or held revision again."""
+
+
+class RolloutState(StrEnum):
+    """Where a rollout stands."""
+
+    WAITING = "Waiting"
+    """For its turn, or for somebody's word after the checkpoint failed elsewhere."""
+    STARTING = "Starting"
+    """The canary's pods are on their way."""
+    PREFLIGHT = "Preflight"
+    """The canary's own pods are tested before any user's request."""
+    EVALUATING = "Evaluating"
+    """The EvaluationSuite scores the canary."""
+    SHIFTING = "Shifting"
+    """Capacity and weight are on their way to those of the step."""
+    HOLDING = "Holding"
+    """The step's weight is reached; its time passes and its checks are judged."""
+    PAUSED = "Paused"
+    """A person, the policy or undecided checks stopped it; detectors go on."""
+    BAKING = "Baking"
+    """The canary has all traffic, the old pods are still there."""
+    DRAINING = "Draining"
+    """The pods that gave way finish what they generate."""
+
+
+class Verdict(StrEnum):
+    """What a check says."""
+
+    PASS = "Pass"  # noqa: S105 -- no password
+    FAIL = "Fail"
+    INCONCLUSIVE = "Inconclusive"
+    """Not enough evidence, or none that can be compared."""
+    ERROR = "Error"
+    """No measurement."""
+    DEFERRED = "Deferred"
+    """Not comparable at this step's replica counts; judged at a later step, before promotion."""
 
 
 class Reason(StrEnum):
@@ -139,6 +196,46 @@ class Reason(StrEnum):
     """Pods were not ready within the startup budget."""
     ENGINE_NOT_READY = "EngineNotReady"
     """Pods that were ready fail their readiness probe."""
+
+    # The rollout.
+    ROLLOUT_QUEUED = "RolloutQueued"
+    """As many ModelDeployments of the policy roll out as `maxConcurrentRollouts` allows; this one waits."""
+    SIBLING_FAILED = "SiblingFailed"
+    """The same checkpoint revision was rolled back in another ModelDeployment; `retry` tries it here."""
+    ROLLOUT_PAUSED = "RolloutPaused"
+    """`spec.rollout.paused` or the command `pause` stopped the rollout."""
+    AWAITING_PROMOTION = "AwaitingPromotion"
+    """The step waits for the command `promote`."""
+    EVALUATION_NOT_SUPPORTED = "EvaluationNotSupported"
+    """The step is an evaluation, which this release does not run; it waits for `promote`."""
+    PREFLIGHT_RUNNING = "PreflightRunning"
+    """The canary's pods are being tested before any user's request."""
+    SHIFTING = "Shifting"
+    """The canary gets the capacity and the weight of the next step."""
+    HOLDING = "Holding"
+    """The step's weight is held for its time."""
+    BAKING = "Baking"
+    """The new revision has all traffic; the old pods stay for the bake time."""
+    CHECK_INCONCLUSIVE = "CheckInconclusive"
+    """A check has too little evidence, or none that can be compared, so the weight does not rise."""
+    METRICS_UNAVAILABLE = "MetricsUnavailable"
+    """Measurements can't be had, so the weight does not rise; that is no evidence against the model."""
+    PROMOTED = "Promoted"
+    """The new revision has become stable."""
+    WITHDRAWN = "Withdrawn"
+    """The spec asks for another revision, so this one gave its traffic back; it is not rejected."""
+    CHECK_FAILED = "CheckFailed"
+    """A check found the canary worse than stable by more than its margin."""
+    PREFLIGHT_FAILED = "PreflightFailed"
+    """The canary failed a test before any user's request."""
+    TOKENIZER_CHANGED = "TokenizerChanged"
+    """The canary's tokens of the probe texts are not those that were pinned, or not stable's."""
+    ERROR_STORM = "ErrorStorm"
+    """The canary answered with errors at a rate that stable does not have."""
+    ABORTED = "Aborted"
+    """A person said abort."""
+    REJECTED = "Rejected"
+    """The revision failed before; it is not tried again until a person says `retry`."""
 
     # The operator itself.
     APPLY_REFUSED = "ApplyRefused"

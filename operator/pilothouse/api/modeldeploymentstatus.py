@@ -7,8 +7,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from pilothouse.api.analysisstatus import AnalysisStatus
 from pilothouse.api.common import ConditionedStatus, Status
 from pilothouse.api.rules import list_map
+from pilothouse.api.samplingstatus import SamplingStatus
 from pilothouse.api.values import Timestamp
 
 
@@ -49,7 +51,8 @@ class CheckStatus(Status):
     name: str
     """The check's name."""
     verdict: str
-    """Pass, Fail, Inconclusive (too few requests) or Error (no measurement)."""
+    """Pass, Fail, Inconclusive (too little evidence), Error (no measurement) or Deferred (to a step where it
+    can be compared)."""
     canary: float | None = None
     """The canary's share of bad events, 0 to 1."""
     stable: float | None = None
@@ -64,11 +67,42 @@ class CheckStatus(Status):
     """What was found, in a sentence."""
 
 
+class PreflightStatus(Status):
+    """What the preflight found of one pod."""
+
+    pod: str
+    """The pod's uid."""
+    reason: str = ""
+    """Why it failed, as one CamelCase word; empty where it passed."""
+    message: str = ""
+    """What was found, in a sentence."""
+    cold_start_seconds: float | None = None
+    """From the start of the pod to its first token."""
+
+
 class RolloutStatus(Status):
     """Where a running rollout stands."""
 
     state: str
-    """Preflight, Evaluating, Shifting, Holding, Paused, Baking or Draining."""
+    """Waiting, Starting, Preflight, Evaluating, Shifting, Holding, Paused, Baking or Draining."""
+    reason: str = ""
+    """Why it is there and what it waits for, as one CamelCase word."""
+    message: str = ""
+    """What it waits for, in a sentence."""
+    started_at: Timestamp | None = None
+    """When the rollout began."""
+    stuck_since: Timestamp | None = None
+    """Since when the step's time is over and its checks can't be decided."""
+    capacity: str = ""
+    """Where the canary's GPUs come from: Surge or InPlace."""
+    paused: bool = False
+    """Whether the command `pause` holds it."""
+    preflight: Annotated[tuple[PreflightStatus, ...], Field(json_schema_extra=list_map("pod"))] = ()
+    """What the preflight found, pod by pod."""
+    sampling: SamplingStatus | None = None
+    """The counters as last read, so that a restart counts nothing twice and loses nothing."""
+    analysis: AnalysisStatus | None = None
+    """What the sequential test remembers."""
     step: int = 0
     """The current step, counted from 1."""
     steps: int = 0
@@ -98,6 +132,8 @@ class RollbackStatus(Status):
     """How many of the canary's requests were counted."""
     reason: str
     """Why, as one CamelCase word."""
+    message: str = ""
+    """Why, in a sentence."""
     started_at: Timestamp
     """When the route was put back."""
     finished_at: Timestamp | None = None
@@ -109,6 +145,12 @@ class RejectedRevision(Status):
 
     revision: str
     """The revision's hash."""
+    checkpoint_source: str = ""
+    """Where its weights are from; others that wait for the same ones are held."""
+    checkpoint_revision: str = ""
+    """The pinned revision of its weights."""
+    message: str = ""
+    """Why, in a sentence."""
     reason: str
     """Why, as one CamelCase word."""
     time: Timestamp
@@ -157,5 +199,7 @@ class ModelDeploymentStatus(ConditionedStatus):
         tuple[RejectedRevision, ...], Field(max_length=32, json_schema_extra=list_map("revision"))
     ] = ()
     """Revisions that failed and are not tried again until the spec changes or a person says retry."""
+    last_command: str = ""
+    """The command that was carried out last; the same text again does nothing."""
     history: Annotated[tuple[ServedRevision, ...], Field(max_length=10)] = ()
     """The last ten revisions that served, newest first."""

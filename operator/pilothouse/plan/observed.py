@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 from pilothouse.api.licenseapproval import LicenseApprovalSpec
 from pilothouse.api.licensepolicy import LicensePolicySpec
 from pilothouse.api.modeldeployment import ModelDeployment
+from pilothouse.api.modeldeploymentstatus import PreflightStatus
 from pilothouse.api.queueclass import QueueClass
 from pilothouse.api.rolloutpolicy import RolloutPolicySpec
+from pilothouse.plan.peers import Peer
+from pilothouse.plan.readings import Reading
 
 Object = dict[str, Any]
 """A Kubernetes object as JSON."""
@@ -40,10 +43,13 @@ class Observed:
     `queue_class` and `policy` are None where the name that the spec gives leads nowhere; `policy` is the
     built-in one where the spec names none. `license_policies` are by name, None for one that can't be read;
     `tenant_quotas` are the names of those that name this namespace. `pods` is empty unless a Deployment of
-    this ModelDeployment lacks ready replicas: pods are read on demand, never watched. `served_kinds` holds
-    the optional kinds that the API server serves (`HTTPRoute`, `Gateway`). `gateways` holds the Gateways that
-    the route's parentRefs name and that exist. `refusals` holds what the API server said when it refused a
-    planned child in this very reconcile.
+    this ModelDeployment lacks ready replicas or a rollout is under way: pods are read on demand, never
+    watched. `readings` are the counters of the engines that were read just now, `unread` says by pod uid why
+    one could not be; an empty uid stands for Prometheus. `preflights` holds by pod uid the tests that have
+    ended. `peers` are the other ModelDeployments that follow the same policy or whose rollout failed.
+    `served_kinds` holds the optional kinds that the API server serves (`HTTPRoute`, `Gateway`). `gateways`
+    holds the Gateways that the route's parentRefs name and that exist. `refusals` holds what the API server
+    said when it refused a planned child in this very reconcile.
     """
 
     now: datetime
@@ -55,6 +61,10 @@ class Observed:
     tenant_quotas: tuple[str, ...] = ()
     children: Mapping[ObjectKey, Object] = field(default_factory=dict)
     pods: tuple[Object, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
+    preflights: Mapping[str, PreflightStatus] = field(default_factory=dict)
+    peers: tuple[Peer, ...] = ()
     gateways: Mapping[ObjectKey, Object] = field(default_factory=dict)
     served_kinds: frozenset[str] = frozenset()
     refusals: Mapping[ObjectKey, str] = field(default_factory=dict)

@@ -22,8 +22,9 @@ class Plan:
     """What to do for one ModelDeployment.
 
     `objects` are full objects for server-side apply, in this order; `prunes` are live children to delete;
-    `status` is the whole new status as JSON. `requeue_after` says when to look again though nothing has
-    happened.
+    `status` is the whole new status as JSON. `commits` says that the status holds a decision which must be on
+    record before it is carried out: a promotion, a rollback, a counted sample. `requeue_after` says when to
+    look again though nothing has happened.
     """
 
     objects: tuple[Object, ...]
@@ -31,3 +32,4 @@ class Plan:
     status: Object
     events: tuple[Event, ...]
     requeue_after: timedelta | None
+    commits: bool = False

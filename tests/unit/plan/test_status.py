@@ -136,7 +136,9 @@ def test_history_has_one_entry_for_one_service() -> None:
 
 
 def test_what_later_features_keep_in_the_status_stays() -> None:
-    rejected = [{"revision": "0123456789", "reason": "CheckFailed", "time": "2026-11-23T12:00:00Z"}]
+    time, checkpoint = "2026-11-23T12:00:00Z", {"checkpointSource": "hf://a/b", "checkpointRevision": "c"}
+    why = {"reason": "CheckFailed", "message": "too slow"}
+    rejected = [{"revision": "0123456789", **checkpoint, **why, "time": time}]
     after = plan(observed(model_deployment(status={"rejectedRevisions": rejected})))
 
     assert after.status["rejectedRevisions"] == rejected
