@@ -71,9 +71,12 @@ class FakeKube:
         return self.put({**known, **obj, "metadata": {**known["metadata"], **obj["metadata"]}})
 
     async def patch_status(self, key: ObjectKey, patch: Object) -> Object:
-        """Merge the first level of the status."""
+        """Merge the first level of the status; a version that is named must be the current one."""
         await self._ask("patch_status", key, patch)
         known = self.objects[key]
+        version = known["metadata"]["resourceVersion"]
+        if patch["metadata"].get("resourceVersion", version) != version:
+            raise Conflict("modified")
         merged = {**known.get("status", {}), **patch["status"]}
         return self.put(
             {**known, "status": {name: value for name, value in merged.items() if value is not None}}

@@ -21,6 +21,7 @@ from pilothouse.control.leader import Leader
 from pilothouse.control.operator import Operator
 from pilothouse.control.queue import Queue
 from pilothouse.control.reconcile import Decisions, Reconcile
+from pilothouse.control.record import Record
 from pilothouse.control.resync import Resync
 from pilothouse.control.worker import Workers
 from pilothouse.kinds import POD
@@ -68,6 +69,7 @@ def _operator(settings: Settings, credentials: Credentials, kube: Kube) -> Opera
         store=store,
         gather=gather,
         decide=Decisions(plan, invalid),
+        record=Record(kube, store.upsert),
         apply=Apply(kube, store.upsert),
         kube=kube,
         events=Events(kube, settings.identity, _now),

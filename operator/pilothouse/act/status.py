@@ -6,16 +6,19 @@ from pilothouse.act.kube import Kube
 from pilothouse.plan.observed import Object, key_of
 
 
-async def write_status(kube: Kube, live: Object, status: Object) -> Object | None:
+async def write_status(kube: Kube, live: Object, status: Object, version: int | None = None) -> Object | None:
     """Make `status` the status of `live`; return the server's answer, or None where nothing was to be done.
 
-    Raises what `Kube.patch_status` raises; a Conflict means that an object of the same name took its place.
+    Raises what `Kube.patch_status` raises; a Conflict means that an object of the same name took its place,
+    or, where a `version` is given, that the object has changed since that version.
     """
     patch = merge_patch(live.get("status") or {}, status)
     if not patch:
         return None
-    body = {"metadata": {"uid": live["metadata"]["uid"]}, "status": patch}
-    return await kube.patch_status(key_of(live), body)
+    metadata = {"uid": live["metadata"]["uid"]}
+    if version is not None:
+        metadata["resourceVersion"] = str(version)
+    return await kube.patch_status(key_of(live), {"metadata": metadata, "status": patch})
 
 
 def merge_patch(before: Object, after: Object) -> Object:

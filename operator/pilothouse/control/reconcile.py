@@ -1,6 +1,6 @@
 """One ModelDeployment, looked at once: observe, plan, act, say.
 
-Each run ends in one of four ways: done; again, after the time that the plan wishes; retry, after an error
+A decision that must not be made twice is put on record before it is carried out. Each run ends in one of four ways: done; again, after the time that the plan wishes; retry, after an error
 that may pass, with backoff; give up, after one that won't pass until something changes.
 """
 
@@ -21,11 +21,12 @@ from pilothouse.act.kube import Kube
 from pilothouse.act.status import write_status
 from pilothouse.api.common import FieldError, field_errors
 from pilothouse.control.queue import SETTLE_SECONDS
-from pilothouse.errors import NotFound, Retryable, Terminal
+from pilothouse.control.record import Record, Recorded
+from pilothouse.errors import Conflict, NotFound, Retryable, Terminal
 from pilothouse.observe.gather import Gather
 from pilothouse.observe.store import Store
-from pilothouse.plan.observed import Object, ObjectKey, Observed
-from pilothouse.plan.types import Plan
+from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
+from pilothouse.plan.types import Event, Plan
 from pilothouse.telemetry import metrics
 from pilothouse.telemetry.logging import get_logger
 
@@ -67,13 +68,14 @@ class Reconcile:
     store: Store
     gather: Gather
     decide: Decisions
+    record: Record
     apply: Apply
     kube: Kube
     events: Events
 
     async def __call__(self, key: ObjectKey) -> Outcome:
         """Reconcile; every exception ends here, as an outcome."""
-        live = self.store.get(key)
+        live, version = self.store.get(key), self.store.version(key) or 0
         generation = live["metadata"].get("generation") if live else None
         with structlog.contextvars.bound_contextvars(
             controller=metrics.CONTROLLER,
@@ -83,17 +85,17 @@ class Reconcile:
             reconcile_id=uuid.uuid4().hex[:12],
         ):
             started = time.perf_counter()
-            outcome = await self._guarded(live)
+            outcome = await self._guarded(live, version)
             metrics.RECONCILE_SECONDS.labels(metrics.CONTROLLER).observe(time.perf_counter() - started)
             metrics.RECONCILES.labels(metrics.CONTROLLER, outcome.result).inc()
             return outcome
 
-    async def _guarded(self, live: Object | None) -> Outcome:
+    async def _guarded(self, live: Object | None, version: int) -> Outcome:
         try:
             # What is being deleted gets nothing new: its children would hold up the deletion.
             if live is None or live["metadata"].get("deletionTimestamp"):
                 return DONE
-            return await self._reconcile(live)
+            return await self._reconcile(live, version)
         except NotFound:
             return DONE
         except Retryable as error:
@@ -109,21 +111,43 @@ class Reconcile:
             _log.exception("Reconcile failed unexpectedly, trying again")
             return Outcome(Result.RETRY)
 
-    async def _reconcile(self, live: Object) -> Outcome:
+    async def _reconcile(self, live: Object, version: int) -> Outcome:
         try:
             observed = await self.gather(live)
         except ValidationError as error:
             await self._say(live, self.decide.invalid(live, field_errors(error), self.gather.now()))
             return Outcome(Result.GIVE_UP)
         plan = self.decide.plan(observed)
-        applied = await self.apply(plan, observed.children)
+        if not plan.commits:
+            return await self._carry_out(Recorded(live), observed, plan)
+        try:
+            recorded = await self.record(live, version, plan)
+        except Conflict:
+            return await self._look_anew(key_of(live))
+        return await self._carry_out(recorded, observed, plan)
+
+    async def _look_anew(self, key: ObjectKey) -> Outcome:
+        """Read what the watch has not brought yet, and begin again at once."""
+        _log.info("Changed meanwhile, looking anew")
+        self.store.upsert(await self.kube.get(key))
+        return Outcome(Result.AGAIN)
+
+    async def _carry_out(self, recorded: Recorded, observed: Observed, plan: Plan) -> Outcome:
+        try:
+            applied = await self.apply(plan, observed.children)
+        finally:
+            # After the objects, so that telling holds up no rollback, and even if one of them failed.
+            await self._tell(recorded.live, recorded.events)
+        if recorded.failure:
+            raise recorded.failure
         if applied.refusals:
-            await self._say(live, self.decide.plan(_after(observed, applied)))
+            again = self.decide.plan(_after(observed, applied))
+            await self._say(recorded.live, _without_events(again, recorded.events))
             return Outcome(Result.RETRY)
         if applied.changed:
             # Children first, for all that wait: the status is told when what was changed has settled.
             return Outcome(Result.AGAIN, SETTLE_SECONDS)
-        await self._say(live, plan)
+        await self._say(recorded.live, plan)
         return (
             DONE if plan.requeue_after is None else Outcome(Result.AGAIN, plan.requeue_after.total_seconds())
         )
@@ -134,10 +158,17 @@ class Reconcile:
         if answer is None:
             return
         self.store.upsert(answer)
-        for event in plan.events:
+        await self._tell(live, plan.events)
+
+    async def _tell(self, live: Object, events: tuple[Event, ...]) -> None:
+        for event in events:
             await self.events.post(live, event)
 
 
 def _after(observed: Observed, applied: Applied) -> Observed:
     """Return what is observed once the plan was carried out."""
     return replace(observed, children={**observed.children, **applied.changed}, refusals=applied.refusals)
+
+
+def _without_events(plan: Plan, posted: tuple[Event, ...]) -> Plan:
+    return replace(plan, events=tuple(event for event in plan.events if event not in posted))

@@ -17,6 +17,8 @@
 | pilothouse_resync_total | counter | result: success, failure |
 | pilothouse_resync_missed_changes_total | counter | kind |
 | pilothouse_leader | gauge | |
+| pilothouse_rollbacks_total | counter | reason |
+| pilothouse_unrecorded_rollbacks_total | counter | |
 
 Beside these stand the usual `process_*` and `python_*` metrics. No label names an object.
 """
@@ -115,6 +117,17 @@ MISSED_CHANGES: Final = Counter(
     registry=REGISTRY,
 )
 LEADER: Final = Gauge("pilothouse_leader", "1 while this process holds the Lease.", registry=REGISTRY)
+ROLLBACKS: Final = Counter(
+    "pilothouse_rollbacks",
+    "Rollbacks that were put on record. Labeled by reason.",
+    ("reason",),
+    registry=REGISTRY,
+)
+UNRECORDED_ROLLBACKS: Final = Counter(
+    "pilothouse_unrecorded_rollbacks",
+    "Times that the objects of a rollback were applied though no status could be written.",
+    registry=REGISTRY,
+)
 
 
 def configure() -> None:

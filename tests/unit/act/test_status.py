@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from builders import manifest
 from fake_kube import FakeKube
 from pilothouse.act.status import merge_patch, write_status
+from pilothouse.errors import Conflict
+from pilothouse.plan.observed import key_of
 
 _VALUES = st.recursive(
     st.one_of(st.integers(), st.text(max_size=3), st.booleans()),
@@ -55,3 +57,12 @@ async def test_an_unchanged_status_costs_no_request() -> None:
     kube = FakeKube(manifest())
     assert await write_status(kube, {**manifest(), "status": {"phase": "Ready"}}, {"phase": "Ready"}) is None
     assert kube.requests == []
+
+
+async def test_a_status_is_not_written_over_a_change_that_was_not_seen() -> None:
+    kube = FakeKube(manifest())
+    seen = int(kube.put(manifest())["metadata"]["resourceVersion"])
+    kube.put(manifest({"replicas": 3}))
+    with pytest.raises(Conflict):
+        await write_status(kube, manifest(), {"phase": "Ready"}, seen)
+    assert "status" not in kube.objects[key_of(manifest())]

@@ -12,6 +12,7 @@ from pilothouse.act.apply import Apply
 from pilothouse.act.events import Events
 from pilothouse.api.common import FieldError
 from pilothouse.control.reconcile import DONE, Decisions, Outcome, Reconcile, Result
+from pilothouse.control.record import Record
 from pilothouse.errors import Conflict, NamespaceTerminating, Retryable, Terminal
 from pilothouse.names import Reason
 from pilothouse.observe.gather import Gather
@@ -44,6 +45,7 @@ class World:
             store=self.store,
             gather=Gather(self.store, self._no_pods, lambda: NOW),
             decide=Decisions(self._plan, self._invalid),
+            record=Record(self.kube, self.store.upsert),
             apply=Apply(self.kube, self.store.upsert),
             kube=self.kube,
             events=Events(self.kube, "test", lambda: NOW),
