@@ -34,7 +34,6 @@ class Peer:
     name: str
     policy: str
     priority: int
-    created: datetime
     queued_since: datetime | None = None
     rolls_out: bool = False
     failed: tuple[FailedCheckpoint, ...] = ()
