@@ -1,7 +1,8 @@
 """One ModelDeployment, looked at once: observe, plan, act, say.
 
-A decision that must not be made twice is put on record before it is carried out. Each run ends in one of four ways: done; again, after the time that the plan wishes; retry, after an error
-that may pass, with backoff; give up, after one that won't pass until something changes.
+A decision that must not be made twice is put on record before it is carried out. Each run ends in one of four
+ways: done; again, after the time that the plan wishes; retry, after an error that may pass, with backoff;
+give up, after one that won't pass until something changes.
 """
 
 import time
