@@ -87,7 +87,7 @@ class Sizing:
 
         `weight` is the share that the route asks for already, `live` what the Deployments ask for, `ready`
         the pods that are ready. In place, the way is open only while the weight follows: each swap needs the
-        traffic of the last one moved, up to `min(step_weight, weight_cap(ready))`.
+        traffic of the last one moved, up to `min(attainable(step_weight), weight_cap(ready))`.
         """
         target = self.target(max(step_weight, weight))
         if self.strategy is Strategy.SURGE:
@@ -104,17 +104,17 @@ class Sizing:
             return _FULL
         return _FULL * ready.canary // (ready.canary + ready.stable)
 
+    def attainable(self, step_weight: int) -> int:
+        """Return the weight at which a step is held: lower than its own where pods can't be halved."""
+        return min(step_weight, self.weight_cap(self.target(step_weight)))
+
     def reached(self, step_weight: int, ready: Size) -> bool:
         """Say whether the canary has the pods of the step; stable's state holds no fix of stable up."""
         return ready.canary >= self.target(step_weight).canary
 
     def comparable_somewhere(self, step_weights: Iterable[int]) -> bool:
         """Say whether latencies can be judged at one of these steps at least."""
-        return any(self._comparable_at(weight) for weight in step_weights)
-
-    def _comparable_at(self, step_weight: int) -> bool:
-        size = self.target(step_weight)
-        return comparable(min(step_weight, self.weight_cap(size)), size)
+        return any(comparable(self.attainable(weight), self.target(weight)) for weight in step_weights)
 
     def _beside(self, weight: int) -> int:
         """Pods for `weight` beside a whole stable: enough for the load per replica to be alike."""
