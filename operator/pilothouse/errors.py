@@ -2,7 +2,8 @@
 
     PilothouseError
     ├── Retryable                   the network, a timeout, 429, 5xx: the same request may succeed later
-    │   └── Conflict                409: the object is not what it was thought to be; look again
+    │   ├── Conflict                409: the object is not what it was thought to be; look again
+    │   └── Unreadable              an engine or a Prometheus gave no measurement
     └── Terminal                    another 4xx: the same request will be refused again
         ├── NotFound                404: the object, its namespace or its kind is not there
         └── NamespaceTerminating    the namespace is going away, and the object with it
@@ -26,6 +27,10 @@ class Retryable(PilothouseError):  # noqa: N818 -- the name is the outcome
 
 class Conflict(Retryable):
     """The object is another one, or belongs to someone else, or changed meanwhile."""
+
+
+class Unreadable(Retryable):
+    """An engine or a Prometheus gave no measurement; the message says why in a few words."""
 
 
 class Terminal(PilothouseError):  # noqa: N818 -- the name is the outcome

@@ -17,6 +17,8 @@
 | pilothouse_resync_total | counter | result: success, failure |
 | pilothouse_resync_missed_changes_total | counter | kind |
 | pilothouse_leader | gauge | |
+| pilothouse_scrapes_total | counter | result: success, failure |
+| pilothouse_scrape_duration_seconds | histogram | |
 | pilothouse_rollbacks_total | counter | reason |
 | pilothouse_unrecorded_rollbacks_total | counter | |
 
@@ -117,6 +119,15 @@ MISSED_CHANGES: Final = Counter(
     registry=REGISTRY,
 )
 LEADER: Final = Gauge("pilothouse_leader", "1 while this process holds the Lease.", registry=REGISTRY)
+SCRAPES: Final = Counter(
+    "pilothouse_scrapes", "Reads of an engine's metrics. Labeled by result.", ("result",), registry=REGISTRY
+)
+SCRAPE_SECONDS: Final = Histogram(
+    "pilothouse_scrape_duration_seconds",
+    "How long a successful read of an engine's metrics took.",
+    buckets=_DURATIONS,
+    registry=REGISTRY,
+)
 ROLLBACKS: Final = Counter(
     "pilothouse_rollbacks",
     "Rollbacks that were put on record. Labeled by reason.",
