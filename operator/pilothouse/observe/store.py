@@ -16,6 +16,7 @@ from typing import Final
 from pilothouse.kinds import GOVERNING, MODEL_DEPLOYMENT, WATCHED, Kind
 from pilothouse.names import DEPLOYMENT
 from pilothouse.observe.references import references
+from pilothouse.observe.standing import Standing, standing_of
 from pilothouse.observe.trim import trim
 from pilothouse.plan.observed import Object, ObjectKey, key_of
 from pilothouse.telemetry.metrics import WATCHED_OBJECTS
@@ -40,6 +41,7 @@ class Store:
         self._evicted: dict[ObjectKey, int] = {}
         self._children: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)
         self._dependants: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)
+        self._standings: dict[ObjectKey, Standing] = {}
         self._served: frozenset[str] = frozenset()
         for kind in WATCHED:
             WATCHED_OBJECTS.labels(kind.name).set_function(self._entries[kind.name].__len__)
@@ -53,6 +55,8 @@ class Store:
         trimmed = trim(obj)
         self._forget(key)
         self._remember(key, _entry(trimmed, version))
+        if key.kind == MODEL_DEPLOYMENT.name and (standing := standing_of(trimmed)):
+            self._standings[key] = standing
         return known is None or _decode(known) != trimmed
 
     def evict(self, key: ObjectKey, version: int) -> bool:
@@ -81,6 +85,10 @@ class Store:
     def keys(self, kind: Kind) -> list[ObjectKey]:
         """Return the keys of all objects of a kind."""
         return list(self._entries[kind.name])
+
+    def standings(self) -> Iterable[Standing]:
+        """Return how those ModelDeployments stand that concern others; at rest that is none."""
+        return self._standings.values()
 
     def children(self, owner: ObjectKey, uid: str) -> dict[ObjectKey, Object]:
         """Return the objects that carry the owner's label and belong to the owner of this uid."""
@@ -122,6 +130,7 @@ class Store:
         entry = self._entries[key.kind].pop(key, None)
         if entry is None:
             return
+        self._standings.pop(key, None)
         if entry.owner:
             _discard(self._children, entry.owner, key)
         for reference in entry.references:
