@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from pilothouse.names import Reason, RolloutState
-from pilothouse.plan.capacity import NO_ROOM
+from pilothouse.plan.capacity import NO_ROOM, Strategy
 from pilothouse.plan.observed import Object
 from pilothouse.plan.peers import CheckpointKey, FailedCheckpoint, Peer
 
@@ -42,8 +42,13 @@ def _queued_since(status: Object) -> datetime | None:
 
 
 def _rolls_out(status: Object) -> bool:
-    """Tell a rollout that takes up a turn; one whose pods have no room leaves it to others."""
-    return bool(status.get("canary")) and (status.get("rollout") or {}).get("reason") not in NO_ROOM
+    """Tell a rollout that takes up a turn; one whose pods have no room leaves it to others.
+
+    In place a canary pod is without room at each swap, until the stable pod has drained.
+    """
+    rollout = status.get("rollout") or {}
+    has_room = rollout.get("reason") not in NO_ROOM or rollout.get("capacity") == Strategy.IN_PLACE
+    return bool(status.get("canary")) and has_room
 
 
 def _failed(status: Object) -> Iterator[FailedCheckpoint]:

@@ -96,6 +96,12 @@ def test_c8_who_has_no_room_takes_up_no_turn(reason: str) -> None:
     assert View(model("other", status)).peers() == []
 
 
+def test_c8_a_swap_in_place_keeps_its_turn_while_it_waits_for_the_gpu() -> None:
+    swap = {**ROLLS_OUT["rollout"], "reason": "InsufficientGPU", "capacity": "InPlace"}
+
+    assert seen_of({**ROLLS_OUT, "rollout": swap}).rolls_out
+
+
 def test_a_rejected_checkpoint_is_seen_with_its_reason() -> None:
     assert seen_of(rejection()).failed == (
         FailedCheckpoint(CheckpointKey("hf://a/b", "c0"), Reason.CHECK_FAILED),
