@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pilothouse.observe.series import NAMES, Sample
 
-_NEEDED: Final = tuple(f"{name}{{" for name in NAMES)
+_NEEDED: Final = tuple(f"{name}{mark}" for name in NAMES for mark in "{ ")
 _REMEMBERED: Final = 16_384
 
 
@@ -25,7 +25,7 @@ def _samples(text: str) -> Iterator[Sample]:
     for line in text.splitlines():
         if not line.startswith(_NEEDED):
             continue
-        end = line.rindex("}") + 1
+        end = line.rfind("}") + 1 or line.index(" ")
         name, labels = _parsed(line[:end])
         value, *_time = line[end:].split()
         yield Sample(name, labels, float(value))

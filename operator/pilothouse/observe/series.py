@@ -21,9 +21,9 @@ _COUNTERS: Final = (
     "vllm:prompt_tokens_total",
     "vllm:generation_tokens_total",
 )
-_SHARES: Final = ("vllm:kv_cache_usage_perc",)
-"""Gauges that are shares: of several engines the fullest counts."""
-_GAUGES: Final = ("vllm:num_requests_running", "vllm:num_requests_waiting", *_SHARES)
+_HIGHEST: Final = ("vllm:kv_cache_usage_perc", "process_start_time_seconds")
+"""Gauges that can't be added up: of several engines the fullest counts, of several processes the youngest."""
+_GAUGES: Final = ("vllm:num_requests_running", "vllm:num_requests_waiting", *_HIGHEST)
 _HISTOGRAMS: Final = (
     "vllm:time_to_first_token_seconds",
     "vllm:inter_token_latency_seconds",
@@ -69,7 +69,7 @@ def add_up(samples: Iterable[Sample]) -> Series:
         elif key := _key_of(sample):
             values[key].append(sample.value)
     totals = {
-        key: max(each) if key in _SHARES else math.fsum(each)
+        key: max(each) if key in _HIGHEST else math.fsum(each)
         for key, each in values.items()
         if all(map(math.isfinite, each))
     }

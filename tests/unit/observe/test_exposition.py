@@ -29,6 +29,7 @@ def test_what_vllm_printed_is_read() -> None:
         "vllm:num_requests_running": 0,
         "vllm:num_requests_waiting": 0,
         "vllm:kv_cache_usage_perc": 0,
+        "process_start_time_seconds": 1.79540629712e09,
     }
     assert sorted(series.histograms) == [
         "vllm:e2e_request_latency_seconds",
