@@ -1,0 +1,108 @@
+"""What the user is told of one check: verdict, shares, how near a decision is, and why there is none."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from pilothouse.api.analysisstatus import CheckAnalysisStatus, ComparisonStatus
+from pilothouse.api.modeldeploymentstatus import CheckStatus
+from pilothouse.names import Verdict
+from pilothouse.plan import overdispersion
+from pilothouse.plan.evidence import Evidence, weigh
+from pilothouse.plan.samples import Check
+
+_FALSE_PASS: Final = 0.05
+"""The probability that a check passes a canary that is worse by its margin."""
+
+_UNREAD: Final = 3
+"""After so many samples in a row without a measurement a check is an error, no longer a matter of waiting."""
+
+_BREACH_DEVIATIONS: Final = 3.0
+"""How far beyond the lane's objective stable must be, in standard deviations, to have breached it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One check and what bears on it: its share of the false-alarm bound, and what stands against a verdict.
+
+    `too_few` and `unlike` are sentences, "" where all is well.
+    """
+
+    check: Check
+    seen: CheckAnalysisStatus
+    false_alarm: float
+    steps: int
+    too_few: str
+    unlike: str
+    deferred: bool
+
+
+def judge(case: Case) -> CheckStatus:
+    """Judge one check."""
+    seen = case.seen
+    overdispersion_factor = overdispersion.factor(seen.blocks)
+    rollout = weigh(seen.rollout, case.check.margin, overdispersion_factor)
+    step = weigh(seen.step, case.check.margin, overdispersion_factor)
+    failing = _failing(case, rollout, step)
+    verdict, message = _verdict(case, failing, passing=_passes(case, rollout))
+    stable = _share(seen.rollout.stable, seen.rollout)
+    return CheckStatus(
+        name=case.check.name,
+        verdict=verdict,
+        canary=_share(seen.rollout.canary, seen.rollout),
+        stable=stable,
+        threshold=None if stable is None else round(min(1.0, stable + case.check.margin), 6),
+        samples=round(seen.canary_total),
+        evidence=round(failing, 3) if seen.rollout.weight else None,
+        message="; ".join(part for part in (message, case.check.note) if part),
+    )
+
+
+def _verdict(case: Case, failing: float, *, passing: bool) -> tuple[Verdict, str]:
+    if case.deferred:
+        return Verdict.DEFERRED, "loads can't be alike at this step's replica counts"
+    if case.unlike:
+        return Verdict.INCONCLUSIVE, case.unlike
+    if failing >= 1:
+        return Verdict.FAIL, ""
+    if case.seen.unread >= _UNREAD:
+        return Verdict.ERROR, f"not measured in the last {case.seen.unread} samples"
+    reason = case.too_few or _breach(case) or ("" if passing else "TooLittleEvidence")
+    return (Verdict.INCONCLUSIVE, reason) if reason else (Verdict.PASS, "")
+
+
+def _failing(case: Case, rollout: Evidence, step: Evidence) -> float:
+    """Say how near a failure is, 1 being one: half of the bound is the rollout's, half its steps'.
+
+    The first step is the rollout so far; step j > 1 gets 1 / (j (j - 1)) of the steps' half, which sums to 1.
+    """
+    half = case.false_alarm / 2
+    of_rollout = rollout.worse / -math.log(half)
+    if case.steps <= 1:
+        return max(0.0, of_rollout)
+    of_step = step.worse / -math.log(half / (case.steps * (case.steps - 1)))
+    return max(0.0, of_rollout, of_step)
+
+
+def _passes(case: Case, rollout: Evidence) -> bool:
+    """Ask the rollout for a proof that the canary is no worse, and the step not to speak against it."""
+    step, margin = case.seen.step, case.check.margin
+    better = rollout.better >= -math.log(_FALSE_PASS)
+    return better and step.canary <= step.stable + margin * step.weight
+
+
+def _breach(case: Case) -> str:
+    """Say that stable itself is clearly beyond the lane's objective, "" where it is not."""
+    objective, seen = case.check.objective, case.seen
+    if objective is None or seen.stable_total <= 0:
+        return ""
+    factor = overdispersion.factor(seen.blocks)
+    share = seen.stable_bad / seen.stable_total
+    deviation = math.sqrt(factor * objective * (1 - objective) / seen.stable_total)
+    if share <= objective + _BREACH_DEVIATIONS * deviation:
+        return ""
+    return f"StableBreached: stable has {share:.1%} bad where the lane allows {objective:.1%}"
+
+
+def _share(weighted: float, comparison: ComparisonStatus) -> float | None:
+    return round(weighted / comparison.weight, 6) if comparison.weight else None
