@@ -91,6 +91,10 @@ class RolloutStatus(Status):
     """What it waits for, in a sentence."""
     started_at: Timestamp | None = None
     """When the rollout began."""
+    held_since: Timestamp | None = None
+    """Since when the step's weight is reached; its time counts from here."""
+    compared: bool = False
+    """Whether latencies were judged at a step with like load on both sides."""
     stuck_since: Timestamp | None = None
     """Since when the step's time is over and its checks can't be decided."""
     capacity: str = ""

@@ -4,7 +4,7 @@ Ready is true only when the current generation serves. Reconciling and Stalled f
 Flux and `kubectl wait` need no plug-in: Stalled means that nothing will change until somebody does something.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -17,7 +17,8 @@ from pilothouse.plan.license import LicenseVerdict
 from pilothouse.plan.observed import Observed
 from pilothouse.plan.programmed import route_trouble
 from pilothouse.plan.revision import Revision
-from pilothouse.plan.rollout import Rollout, deployment_of, is_ready, ready_replicas
+from pilothouse.plan.rollout import Rollout
+from pilothouse.plan.serving import deployment_of, is_ready, ready_replicas
 
 NEEDS_HELP: Final = frozenset(
     {
@@ -39,11 +40,13 @@ NEEDS_HELP: Final = frozenset(
         Reason.ENGINE_CRASHED,
         Reason.STARTUP_DEADLINE_EXCEEDED,
         Reason.APPLY_REFUSED,
+        Reason.SIBLING_FAILED,
     },
 )
 """Reasons that waiting alone is not expected to mend."""
 
 _WORKLOAD: Final = frozenset({"ControllerRevision", "Deployment", "PodDisruptionBudget", "Service"})
+_ON_THE_WAY: Final = frozenset({Reason.ROLLING_OUT, Reason.STARTING, Reason.SCALING, Reason.ROUTE_PENDING})
 _SERVING: Final = frozenset({ConditionType.WORKLOAD_READY, ConditionType.ROUTE_PROGRAMMED})
 
 
@@ -78,7 +81,9 @@ def findings(
     ]
     refused = first_failed(gates)
     parts = [*gates, _workload_ready(observed, rollout, refused), *_route_programmed(observed)]
-    return [*parts, *summary(parts, _serving_note(rollout, refused))]
+    hopeless = {rollout.cause.reason} if rollout.cause and rollout.rejected else set()
+    said = _with_rollout(parts, rollout)
+    return [*parts, *summary(said, _serving_note(rollout, refused), NEEDS_HELP | hopeless)]
 
 
 def first_failed(parts: Iterable[Finding]) -> Finding | None:
@@ -86,7 +91,9 @@ def first_failed(parts: Iterable[Finding]) -> Finding | None:
     return next((part for part in parts if part.status is False), None)
 
 
-def summary(parts: Sequence[Finding], note: str = "") -> list[Finding]:
+def summary(
+    parts: Sequence[Finding], note: str = "", needs_help: Collection[Reason] = NEEDS_HELP
+) -> list[Finding]:
     """Return Ready, Reconciling and Stalled, which follow from the other conditions."""
     failed = first_failed(parts)
     if not failed:
@@ -96,12 +103,23 @@ def summary(parts: Sequence[Finding], note: str = "") -> list[Finding]:
             fails(ConditionType.RECONCILING, Reason.RECONCILED),
             fails(ConditionType.STALLED, Reason.RECONCILED),
         ]
-    stalled, message = failed.reason in NEEDS_HELP, f"{failed.message}{note}"
+    stalled, message = failed.reason in needs_help, f"{failed.message}{note}"
     return [
         fails(ConditionType.READY, failed.reason, message),
         Finding(ConditionType.RECONCILING, not stalled, failed.reason, message),
         Finding(ConditionType.STALLED, stalled, failed.reason, message),
     ]
+
+
+def _with_rollout(parts: Sequence[Finding], rollout: Rollout) -> list[Finding]:
+    """Put why the rollout is not over before what its pods do on their way."""
+    if not rollout.cause:
+        return list(parts)
+    said = Finding(
+        ConditionType.READY, status=False, reason=rollout.cause.reason, message=rollout.cause.message
+    )
+    trouble = [part for part in parts if part.status is False and part.reason not in _ON_THE_WAY]
+    return [*trouble, said]
 
 
 def finding_of(found: Iterable[Finding], kind: ConditionType) -> Finding:
@@ -145,16 +163,18 @@ def _quota_reserved(observed: Observed) -> Finding:
 
 
 def _workload_ready(observed: Observed, rollout: Rollout, refused: Finding | None) -> Finding:
-    wanted = rollout.target or rollout.stable
-    if not wanted:
+    wanted = observed.deployment.spec.replicas
+    if not rollout.stable:
         reason = refused.reason if refused else Reason.STARTING
         return fails(ConditionType.WORKLOAD_READY, reason, "no engine pods: the spec was not accepted")
     trouble = refused_child(observed, _WORKLOAD)
     if trouble:
         return fails(ConditionType.WORKLOAD_READY, trouble.reason, trouble.message)
-    if is_ready(observed, wanted.name):
-        return _all_ready(observed.deployment.spec.replicas)
-    trouble = _diagnosis(observed, wanted) or _progress(observed, rollout, wanted)
+    parts = [(part, rollout.replicas_of(part, wanted)) for part in (rollout.stable, rollout.canary) if part]
+    lacking = next((each for each in parts if not is_ready(observed, each[0].name, each[1])), None)
+    if not lacking:
+        return _all_ready(sum(count for _, count in parts))
+    trouble = _diagnosis(observed, lacking[0]) or _progress(observed, rollout, *lacking)
     return fails(ConditionType.WORKLOAD_READY, trouble.reason, trouble.message)
 
 
@@ -170,10 +190,10 @@ def _diagnosis(observed: Observed, wanted: Revision) -> Cause | None:
     return diagnose(live, observed.pods) if live else None
 
 
-def _progress(observed: Observed, rollout: Rollout, wanted: Revision) -> Cause:
-    ready = ready_replicas(observed, wanted.name)
-    counted = f"{ready} of {observed.deployment.spec.replicas} pods of revision {wanted.name} are ready"
-    if rollout.under_way:
+def _progress(observed: Observed, rollout: Rollout, lacking: Revision, wanted: int) -> Cause:
+    ready = ready_replicas(observed, lacking.name)
+    counted = f"{ready} of {wanted} pods of revision {lacking.name} are ready"
+    if lacking == rollout.canary:
         return Cause(Reason.ROLLING_OUT, counted)
     return Cause(Reason.SCALING if ready else Reason.STARTING, counted)
 
@@ -188,6 +208,6 @@ def _route_programmed(observed: Observed) -> list[Finding]:
 
 
 def _serving_note(rollout: Rollout, refused: Finding | None) -> str:
-    if rollout.stable and (refused or rollout.under_way):
+    if rollout.stable and (refused or rollout.under_way or rollout.canary):
         return f"; revision {rollout.stable.name} serves on"
     return ""

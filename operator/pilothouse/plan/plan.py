@@ -3,17 +3,20 @@
 from datetime import timedelta
 from typing import Final
 
+from pilothouse.names import child_name
 from pilothouse.plan.acceptance import refusal_of
 from pilothouse.plan.conditions import findings
+from pilothouse.plan.course import rollout_of
 from pilothouse.plan.events import events_of
 from pilothouse.plan.license import LicenseVerdict, license_verdict
 from pilothouse.plan.lifecycle import lifecycle_of
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
 from pilothouse.plan.podtemplate import pod_template
 from pilothouse.plan.revision import Revision, hash_of, inputs_of, next_number, revisions_of
-from pilothouse.plan.rollout import Rollout, deployment_of, rollout_of
+from pilothouse.plan.rollout import Rollout
 from pilothouse.plan.route import http_route
-from pilothouse.plan.status import look_again_after, status_of
+from pilothouse.plan.serving import asked_replicas
+from pilothouse.plan.status import decides, look_again_after, status_of
 from pilothouse.plan.types import Plan
 from pilothouse.plan.workload import revision_objects, stable_service
 
@@ -26,16 +29,19 @@ def plan(observed: Observed) -> Plan:
     refusal, verdict = refusal_of(observed), license_verdict(observed)
     revisions = revisions_of(observed)
     target = _target(observed, revisions) if verdict.allowed and not refusal else None
-    rollout = Rollout(None, None) if verdict.drains else rollout_of(observed, revisions, target)
+    rollout = Rollout(None, None) if verdict.drains else rollout_of(observed, revisions, target, verdict)
     found = findings(observed, rollout, refusal, verdict)
     objects = _objects(observed, rollout, verdict)
     prunes = _prunes(observed, objects)
+    waits = (look_again_after(observed, found), verdict.ends_after, rollout.again, _NEXT if prunes else None)
+    status = status_of(observed, rollout, found)
     return Plan(
         objects=tuple(objects),
         prunes=prunes,
-        status=status_of(observed, rollout, found).model_dump(mode="json", by_alias=True, exclude_none=True),
+        status=status.model_dump(mode="json", by_alias=True, exclude_none=True),
         events=events_of(found, observed.deployment.status.conditions),
-        requeue_after=_NEXT if prunes else _sooner(look_again_after(observed, found), verdict.ends_after),
+        requeue_after=_sooner(*waits),
+        commits=decides(observed.deployment.status, status),
     )
 
 
@@ -57,20 +63,31 @@ def _objects(observed: Observed, rollout: Rollout, verdict: LicenseVerdict) -> l
     objects = [
         obj
         for revision in rollout.running
-        for obj in revision_objects(deployment, revision, _replicas(observed, revision, verdict))
+        for obj in revision_objects(deployment, revision, _replicas(observed, rollout, revision, verdict))
     ]
-    if rollout.stable:
-        objects.append(stable_service(deployment, rollout.stable.name))
-    return [*objects, *_route(observed, rollout)]
+    traffic = _traffic(observed, rollout)
+    # A rollback must not wait for anything; a new backend must be there before it is named.
+    return [*traffic, *objects] if _backends_exist(observed, rollout) else [*objects, *traffic]
 
 
-def _replicas(observed: Observed, revision: Revision, verdict: LicenseVerdict) -> int:
+def _traffic(observed: Observed, rollout: Rollout) -> list[Object]:
+    """Return the route, and the Service for callers whom no route weighs."""
+    service = [stable_service(observed.deployment, rollout.serving.name)] if rollout.serving else []
+    return [*_route(observed, rollout), *service]
+
+
+def _backends_exist(observed: Observed, rollout: Rollout) -> bool:
+    name = observed.deployment.metadata.name
+    weighed = (revision for revision, weight in rollout.weights.items() if weight)
+    return all(observed.child("Service", child_name(name, revision)) for revision in weighed)
+
+
+def _replicas(observed: Observed, rollout: Rollout, revision: Revision, verdict: LicenseVerdict) -> int:
     """Return how many pods a revision gets: under a license that is not allowed, never one more."""
-    wanted = observed.deployment.spec.replicas
-    if verdict.allowed:
-        return wanted
-    live = deployment_of(observed, revision.name)
-    return min(wanted, live["spec"]["replicas"] if live else 0)
+    wanted, live = rollout.replicas_of(revision, observed.deployment.spec.replicas), None
+    if revision in rollout.former or not verdict.allowed:
+        live = asked_replicas(observed, revision.name)
+    return wanted if live is None else min(wanted, live)
 
 
 def _sooner(*waits: timedelta | None) -> timedelta | None:

@@ -11,12 +11,13 @@ from pilothouse.api.modeldeploymentstatus import (
     ServedRevision,
     Weight,
 )
-from pilothouse.names import ConditionType, Phase, Reason
+from pilothouse.names import ConditionType, Phase, Reason, RolloutState
 from pilothouse.plan.conditions import Finding, as_conditions, finding_of
 from pilothouse.plan.observed import Observed
 from pilothouse.plan.revision import Revision
-from pilothouse.plan.rollout import Rollout, ready_replicas
+from pilothouse.plan.rollout import Rollout
 from pilothouse.plan.route import base_url
+from pilothouse.plan.serving import ready_replicas
 
 _HISTORY: Final = 10
 
@@ -41,9 +42,29 @@ def status_of(observed: Observed, rollout: Rollout, found: list[Finding]) -> Mod
             "selector": f"{names.DEPLOYMENT}={deployment.metadata.name}",
             "stable": _stable(observed, rollout),
             "canary": _canary(observed, rollout),
+            "rollout": rollout.record.rollout,
+            "last_rollback": rollout.record.last_rollback,
+            "rejected_revisions": rollout.record.rejected,
+            "last_command": rollout.record.last_command,
             "history": _history(observed, rollout),
         },
     )
+
+
+def decides(before: ModelDeploymentStatus, after: ModelDeploymentStatus) -> bool:
+    """Say whether the status holds a decision that must be on record before it is carried out."""
+    serves_another = before.stable is not None and _name(before.stable) != _name(after.stable)
+    return serves_another or _durable(before) != _durable(after)
+
+
+def _durable(status: ModelDeploymentStatus) -> tuple[object, ...]:
+    weight = status.canary.weight.desired if status.canary and status.canary.weight else None
+    rollouts = (status.rollout, status.last_rollback, status.rejected_revisions)
+    return (*rollouts, status.last_command, _name(status.canary), weight)
+
+
+def _name(part: RevisionStatus | None) -> str | None:
+    return part.revision if part else None
 
 
 def look_again_after(observed: Observed, found: list[Finding]) -> timedelta | None:
@@ -66,12 +87,24 @@ def _phase(observed: Observed, rollout: Rollout, found: list[Finding]) -> Phase:
         return Phase.READY
     if not rollout.stable:
         return Phase.PENDING
-    if rollout.under_way:
-        return Phase.ROLLING_OUT
+    word = _phase_of_rollout(rollout)
+    if word:
+        return word
     if ready.reason in _STARTS:
         return Phase.STARTING
     serves = ready_replicas(observed, rollout.stable.name) > 0
     return Phase.PENDING if ready.reason in _WAITS_FOR_ROOM and not serves else Phase.DEGRADED
+
+
+def _phase_of_rollout(rollout: Rollout) -> Phase | None:
+    progress, rollback = rollout.record.rollout, rollout.record.last_rollback
+    if progress and progress.state == RolloutState.PAUSED:
+        return Phase.PAUSED
+    if progress and progress.state == RolloutState.DRAINING and rollback and not rollback.finished_at:
+        return Phase.ROLLING_BACK
+    if rollout.rejected:
+        return Phase.DEGRADED
+    return Phase.ROLLING_OUT if rollout.under_way or rollout.canary else None
 
 
 def _stable(observed: Observed, rollout: Rollout) -> RevisionStatus | None:
@@ -81,10 +114,10 @@ def _stable(observed: Observed, rollout: Rollout) -> RevisionStatus | None:
 
 
 def _canary(observed: Observed, rollout: Rollout) -> CanaryStatus | None:
-    if not rollout.under_way or not rollout.target:
+    if not rollout.canary:
         return None
-    share = Weight(desired=rollout.weights.get(rollout.target.name, 0))
-    return CanaryStatus.model_validate({**_pins(observed, rollout.target), "weight": share})
+    weight = Weight(desired=rollout.weight, observed=rollout.observed_weight)
+    return CanaryStatus.model_validate({**_pins(observed, rollout.canary), "weight": weight})
 
 
 def _pins(observed: Observed, revision: Revision) -> dict[str, object]:

@@ -1,0 +1,118 @@
+"""What happens while no canary runs: nothing, a wait for its turn, or the beginning of a rollout."""
+
+from dataclasses import replace
+
+from pilothouse import names
+from pilothouse.api.modeldeploymentstatus import RejectedRevision, RolloutStatus
+from pilothouse.names import Reason, RolloutState, Verb
+from pilothouse.plan.capacity import Size, Sizing, refusal_in_place, strategy_of
+from pilothouse.plan.cause import Cause
+from pilothouse.plan.fleet import gate, own_entry
+from pilothouse.plan.observed import Observed
+from pilothouse.plan.position import beginning
+from pilothouse.plan.record import Record, checkpoint_of, rejection_of
+from pilothouse.plan.revision import Revision
+from pilothouse.plan.rollout import SOON, TURN, Rollout
+from pilothouse.plan.serving import asked_replicas, ready_replicas
+from pilothouse.plan.situation import Canary, command_about, policy_of
+from pilothouse.plan.steps import FULL, capacity_at, promotion
+
+
+def idle(observed: Observed, stable: Revision | None, target: Revision | None, record: Record) -> Rollout:
+    """Decide what to do while no canary runs."""
+    record = _rested(observed, stable, record)
+    drains = bool(record.rollout and record.rollout.state == RolloutState.DRAINING)
+    resting = Rollout(stable, target, record=record, again=TURN if drains else None)
+    if not stable or not target or stable.name == target.name:
+        return resting
+    command = command_about(observed, target.name)
+    if command:
+        record = replace(record, last_command=command.text)
+    asked_again = record.last_command.startswith(f"{Verb.RETRY}/{target.name}")
+    rejection = rejection_of(record, target)
+    if rejection and not (command and command.verb is Verb.RETRY):
+        return replace(resting, record=record, cause=_cause_of(rejection))
+    record = replace(record, rejected=tuple(each for each in record.rejected if each != rejection))
+    wait = _wait(observed, target, asked_again=asked_again)
+    if wait:
+        waiting = _waiting(observed, record, wait)
+        return replace(resting, record=waiting, cause=wait, again=TURN if _is_queued(record) else SOON)
+    return _begun(observed, Canary(stable, target, target), record)
+
+
+def _rested(observed: Observed, stable: Revision | None, record: Record) -> Record:
+    """Note when the pods that gave way are gone; nothing else is left of a rollout that has ended."""
+    rollout, rollback = record.rollout, record.last_rollback
+    is_waiting = rollout is not None and rollout.state == RolloutState.WAITING
+    if stable and _others_run(observed, stable.name):
+        return record
+    if rollback and not rollback.finished_at:
+        rollback = rollback.model_copy(update={"finished_at": observed.now})
+    return replace(record, rollout=rollout if is_waiting else None, last_rollback=rollback)
+
+
+def _others_run(observed: Observed, stable: str) -> bool:
+    """Say whether pods of another revision than stable are there, or their Deployments."""
+    running = [*observed.children_of_kind("Deployment"), *observed.pods]
+    return any(obj["metadata"].get("labels", {}).get(names.REVISION) != stable for obj in running)
+
+
+def _wait(observed: Observed, target: Revision, *, asked_again: bool) -> Cause | None:
+    """Return what a rollout waits for before it begins, first hit wins."""
+    spec = observed.deployment.spec
+    if spec.rollout.paused:
+        return Cause(Reason.ROLLOUT_PAUSED, "spec.rollout.paused is true")
+    limit = policy_of(observed).max_concurrent_rollouts
+    checkpoint = None if asked_again else checkpoint_of(target)
+    return refusal_in_place(spec.rollout.capacity, spec.replicas) or gate(
+        own_entry(observed), observed.peers, limit, checkpoint, observed.now
+    )
+
+
+def _waiting(observed: Observed, record: Record, wait: Cause) -> Record:
+    queued_at = record.rollout.started_at if _is_queued(record) and record.rollout else observed.now
+    waiting = RolloutStatus(
+        state=RolloutState.WAITING, reason=wait.reason, message=wait.message, started_at=queued_at
+    )
+    return replace(record, rollout=waiting)
+
+
+def _is_queued(record: Record) -> bool:
+    rollout = record.rollout
+    return bool(rollout and rollout.state == RolloutState.WAITING and rollout.reason == Reason.ROLLOUT_QUEUED)
+
+
+def _begun(observed: Observed, under_way: Canary, record: Record) -> Rollout:
+    """Start the canary's pods, at the size of the first step."""
+    position = beginning(observed.now)
+    steps = promotion(policy_of(observed).steps)
+    rollout = RolloutStatus(
+        state=position.state,
+        reason=position.cause.reason,
+        message=position.cause.message,
+        steps=steps,
+        started_at=observed.now,
+        step_started_at=observed.now,
+    )
+    return Rollout(
+        stable=under_way.stable,
+        target=under_way.target,
+        canary=under_way.canary,
+        size=_first_size(observed, under_way.stable.name),
+        record=replace(record, rollout=rollout),
+        cause=position.cause,
+        again=SOON,
+    )
+
+
+def _first_size(observed: Observed, stable: str) -> Size:
+    spec, steps = observed.deployment.spec, policy_of(observed).steps
+    sizing = Sizing(strategy_of(spec.rollout.capacity, "", spec.replicas, None), spec.replicas)
+    live, ready = Size(0, asked_replicas(observed, stable)), Size(0, ready_replicas(observed, stable))
+    return sizing.next_size(capacity_at(steps, 0) if spec.route else FULL, 0, live, ready)
+
+
+def _cause_of(rejection: RejectedRevision) -> Cause:
+    known = rejection.reason in set(Reason)
+    message = f"revision {rejection.revision} was rejected: {rejection.message}"
+    return Cause(Reason(rejection.reason) if known else Reason.REJECTED, message)

@@ -1,0 +1,87 @@
+"""Joins reading, counting and judging: what the checks say now, and what must be remembered for that."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from pilothouse.api.analysisstatus import AnalysisStatus
+from pilothouse.api.modeldeploymentstatus import CheckStatus, RolloutStatus
+from pilothouse.api.rolloutpolicy import RolloutPolicySpec
+from pilothouse.api.samplingstatus import SamplingStatus
+from pilothouse.names import Verdict
+from pilothouse.plan.analysis import Rules, fold, verdicts
+from pilothouse.plan.capacity import Size, comparable
+from pilothouse.plan.checks import checks_of, counts_of
+from pilothouse.plan.observed import Observed
+from pilothouse.plan.sampling import is_due, take
+
+
+@dataclass(frozen=True, slots=True)
+class Arms:
+    """The two revisions that are compared, how many pods of each are ready, and the canary's weight."""
+
+    canary: str
+    stable: str
+    ready: Size
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is remembered, and the checks as last judged."""
+
+    sampling: SamplingStatus | None = None
+    analysis: AnalysisStatus | None = None
+    checks: tuple[CheckStatus, ...] = ()
+
+
+def measured(observed: Observed, policy: RolloutPolicySpec, arms: Arms) -> Measured:
+    """Count what was read where a sample is due, and judge; else return what is known."""
+    known = remembered(observed.deployment.status.rollout)
+    queue_class, analysis = observed.queue_class, policy.analysis
+    interval = timedelta(seconds=analysis.interval.seconds)
+    if not queue_class or not is_due(known.sampling, interval, observed.now):
+        return known
+    rules = Rules(checks_of(queue_class, analysis), analysis.false_alarm, analysis.min_requests)
+    why = _blindness(observed, arms) if arms.weight else ""
+    if why:
+        return replace(known, checks=_blind(rules, known.checks, why))
+    sampling, sample = take(
+        known.sampling,
+        observed.readings,
+        canary=arms.canary,
+        stable=arms.stable,
+        counts=lambda reading: counts_of(reading, queue_class, analysis),
+        warmup=analysis.warmup_requests,
+        ready={arms.canary: arms.ready.canary, arms.stable: arms.ready.stable},
+        now=observed.now,
+    )
+    state = fold(known.analysis, sample, rules) if sample else known.analysis
+    is_comparable = comparable(arms.weight, arms.ready)
+    judged = verdicts(state, rules, comparable=is_comparable) if arms.weight else ()
+    return Measured(sampling, state, judged)
+
+
+def remembered(rollout: RolloutStatus | None) -> Measured:
+    """Return what the status holds."""
+    return Measured(rollout.sampling, rollout.analysis, rollout.checks) if rollout else Measured()
+
+
+def _blindness(observed: Observed, arms: Arms) -> str:
+    """Say why there is no measurement, empty where there is one."""
+    seen = {reading.revision for reading in observed.readings if reading.pod}
+    sides = {arms.canary: arms.ready.canary, arms.stable: arms.ready.stable}
+    missing = [revision for revision, pods in sides.items() if pods and revision not in seen]
+    if not missing:
+        return ""
+    words = next(iter(observed.unread.values()), "no engine could be read")
+    return f"no measurement of revision {', '.join(missing)}: {words}"
+
+
+def _blind(rules: Rules, before: tuple[CheckStatus, ...], why: str) -> tuple[CheckStatus, ...]:
+    known = {check.name: check for check in before}
+    return tuple(
+        known.get(check.name, CheckStatus(name=check.name, verdict=Verdict.ERROR)).model_copy(
+            update={"verdict": Verdict.ERROR, "message": why}
+        )
+        for check in rules.checks
+    )

@@ -1,0 +1,122 @@
+"""Gathers what a decision about a canary reads from all that was observed."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from pilothouse.api.rolloutpolicy import BUILT_IN, RolloutPolicySpec
+from pilothouse.names import REVISION
+from pilothouse.plan.capacity import Size, Sizing, strategy_of
+from pilothouse.plan.cause import Cause
+from pilothouse.plan.commands import Command, command_of
+from pilothouse.plan.decision import Situation
+from pilothouse.plan.diagnosis import diagnose
+from pilothouse.plan.hard import failure_of
+from pilothouse.plan.license import LicenseVerdict
+from pilothouse.plan.measure import Arms, Measured, measured, remembered
+from pilothouse.plan.observed import Object, Observed
+from pilothouse.plan.position import position_of
+from pilothouse.plan.preflight import PreflightOutcome, outcome
+from pilothouse.plan.programmed import route_trouble
+from pilothouse.plan.revision import Revision
+from pilothouse.plan.serving import deployment_of, ready_replicas
+
+_NOT_TESTED: Final = PreflightOutcome((), None, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """A rollout that is under way: its two revisions, and what the spec asks for."""
+
+    stable: Revision
+    canary: Revision
+    target: Revision | None
+
+
+def situation_of(
+    observed: Observed, under_way: Canary, verdict: LicenseVerdict
+) -> tuple[Situation, Measured]:
+    """Return what the decision reads, and what was measured for it."""
+    stable, canary, status = under_way.stable.name, under_way.canary.name, observed.deployment.status
+    position, policy = position_of(status, observed.now), policy_of(observed)
+    ready = Size(ready_replicas(observed, canary), ready_replicas(observed, stable))
+    lack = _lack(observed, canary)
+    evidence = measured(observed, policy, Arms(canary, stable, ready, position.weight))
+    spec = observed.deployment.spec
+    situation = Situation(
+        now=observed.now,
+        policy=policy,
+        stable=stable,
+        canary=canary,
+        target=under_way.target.name if under_way.target else None,
+        routed=spec.route is not None,
+        held=spec.rollout.paused,
+        command=command_about(observed, canary),
+        position=position,
+        denial=_denial(observed, under_way.canary, verdict),
+        failure=failure_of(
+            observed.pods, observed.readings, remembered(status.rollout).sampling, canary, stable
+        ),
+        preflight=_preflight(observed, policy, canary),
+        checks=evidence.checks,
+        sizing=Sizing(
+            strategy_of(spec.rollout.capacity, position.capacity, spec.replicas, lack), spec.replicas
+        ),
+        ready=ready,
+        lack=lack,
+        route=route_trouble(observed) if spec.route else None,
+        stable_down_since=_down_since(observed, stable),
+    )
+    return situation, evidence
+
+
+def policy_of(observed: Observed) -> RolloutPolicySpec:
+    """Return the policy to judge by: where the named one is gone nothing moves, but detectors go on."""
+    return observed.policy or BUILT_IN
+
+
+def command_about(observed: Observed, revision: str) -> Command | None:
+    """Return what a person wants of this revision, unless it was carried out already."""
+    deployment = observed.deployment
+    command = command_of(deployment.metadata.annotations, deployment.status.last_command)
+    return command if command and command.revision == revision else None
+
+
+def _denial(observed: Observed, canary: Revision, verdict: LicenseVerdict) -> Cause | None:
+    """Return why this canary may not be served: the verdict is about what the spec declares now."""
+    model = observed.deployment.spec.model
+    declared = {"licenseID": model.license.id, "checkpointRevision": model.checkpoint.revision}
+    if verdict.allowed or not declared.items() <= canary.pins.items():
+        return None
+    return Cause(verdict.reason, verdict.message)
+
+
+def _preflight(observed: Observed, policy: RolloutPolicySpec, canary: str) -> PreflightOutcome:
+    if not any(step.preflight for step in policy.steps):
+        return _NOT_TESTED
+    rollout = observed.deployment.status.rollout
+    pods = [pod["metadata"]["uid"] for pod in observed.pods if _is_ready_pod_of(pod, canary)]
+    return outcome(rollout.preflight if rollout else (), observed.preflights, pods)
+
+
+def _is_ready_pod_of(pod: Object, revision: str) -> bool:
+    meta, conditions = pod["metadata"], pod["status"].get("conditions", ())
+    is_ready = any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
+    return is_ready and meta.get("labels", {}).get(REVISION) == revision and "deletionTimestamp" not in meta
+
+
+def _lack(observed: Observed, canary: str) -> Cause | None:
+    live = deployment_of(observed, canary)
+    return diagnose(live, observed.pods) if live else None
+
+
+def _down_since(observed: Observed, stable: str) -> datetime | None:
+    """Return since when stable has no ready pod, by its Deployment's own word."""
+    live = deployment_of(observed, stable)
+    if not live or ready_replicas(observed, stable):
+        return None
+    conditions = live.get("status", {}).get("conditions", [])
+    available = next((entry for entry in conditions if entry["type"] == "Available"), None)
+    if not available or available["status"] == "True":
+        return None
+    return datetime.fromisoformat(available["lastTransitionTime"])
