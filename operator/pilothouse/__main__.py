@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
+import aiohttp
 from kubernetes.aio.config import ConfigException
 from pydantic import ValidationError
 
@@ -15,6 +16,7 @@ from pilothouse.act.credentials import Credentials
 from pilothouse.act.events import Events
 from pilothouse.act.kube import Kube
 from pilothouse.act.rest import connect
+from pilothouse.act.secrets import Secrets
 from pilothouse.control.handlers import observer, watch
 from pilothouse.control.health import Health
 from pilothouse.control.leader import Leader
@@ -26,8 +28,13 @@ from pilothouse.control.resync import Resync
 from pilothouse.control.worker import Workers
 from pilothouse.kinds import POD
 from pilothouse.names import DEPLOYMENT
-from pilothouse.observe.gather import Gather
+from pilothouse.observe.gather import Gather, Looks
+from pilothouse.observe.http import open_session
+from pilothouse.observe.measure import Measure
+from pilothouse.observe.prometheus import Prometheus
+from pilothouse.observe.promql import PromQL
 from pilothouse.observe.store import Store
+from pilothouse.observe.vllm import Engines
 from pilothouse.plan.invalid import invalid
 from pilothouse.plan.observed import Object, ObjectKey
 from pilothouse.plan.plan import plan
@@ -57,14 +64,23 @@ def main() -> None:
 
 async def _run(settings: Settings) -> None:
     credentials = await Credentials.load()
-    async with connect(credentials) as kube:
-        await _operator(settings, credentials, kube).run()
+    async with connect(credentials) as kube, open_session() as session:
+        await _operator(settings, credentials, kube, _looks(settings, kube, session)).run()
 
 
-def _operator(settings: Settings, credentials: Credentials, kube: Kube) -> Operator:
+def _looks(settings: Settings, kube: Kube, session: aiohttp.ClientSession) -> Looks:
+    promql = PromQL(session, Secrets(kube, settings.namespace).token, settings.prometheus_seconds)
+    measure = Measure(
+        engines=Engines(session, _now, settings.scrape_seconds),
+        prometheus=Prometheus(promql, _now, settings.scrape_seconds),
+    )
+    return Looks(measure=measure, preflights=lambda _, __: {})
+
+
+def _operator(settings: Settings, credentials: Credentials, kube: Kube, looks: Looks) -> Operator:
     store, queue = Store(), Queue[ObjectKey]()
     resync = Resync(kube, store, queue, time.monotonic)
-    gather = Gather(store, partial(_list_pods, kube), _now)
+    gather = Gather(store, partial(_list_pods, kube), looks, _now)
     reconcile = Reconcile(
         store=store,
         gather=gather,

@@ -55,6 +55,7 @@ HTTP_ROUTE: Final = Kind("HTTPRoute", names.GATEWAY_GROUP, "v1", "httproutes", o
 
 POD: Final = Kind("Pod", "", "v1", "pods")
 EVENT: Final = Kind("Event", "events.k8s.io", "v1", "events")
+SECRET: Final = Kind("Secret", "", "v1", "secrets")
 LEASE: Final = Kind("Lease", "coordination.k8s.io", "v1", "leases")
 
 REFERENCED: Final = (QUEUE_CLASS, ROLLOUT_POLICY, GATEWAY)
@@ -75,4 +76,4 @@ OPTIONAL: Final = tuple(kind for kind in WATCHED if kind.optional)
 CHILDREN_SELECTOR: Final = f"{names.MANAGED_BY}={names.MANAGED_BY_VALUE}"
 """The label selector of all children."""
 
-BY_NAME: Final = {kind.name: kind for kind in (*WATCHED, POD, EVENT, LEASE)}
+BY_NAME: Final = {kind.name: kind for kind in (*WATCHED, POD, EVENT, SECRET, LEASE)}

@@ -23,15 +23,19 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     namespace: str = "pilothouse-system"
-    """Where the Lease is."""
+    """Where the Lease and the Secrets with tokens for Prometheus are."""
     identity: str = Field(default_factory=_unique_identity, min_length=1)
     """Who holds the Lease: the pod's name, so that a restarted container takes up its own Lease at once."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     http_host: str = "0.0.0.0"  # noqa: S104 -- probes and Prometheus come from other addresses
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Where /healthz, /readyz and /metrics are served."""
-    workers: Annotated[int, Field(ge=1, le=256)] = 16
-    """How many ModelDeployments are reconciled at the same time."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 32
+    """How many ModelDeployments are reconciled at the same time; one that rolls out waits for its engines."""
+    scrape_seconds: Seconds = 1
+    """How long an engine may take to tell its metrics, and how long a rollout waits for Prometheus."""
+    prometheus_seconds: Seconds = 5
+    """How long Prometheus may take to answer; the answer is then taken at the next look."""
     resync_seconds: Seconds = 600
     """How often what is known is compared with what is there."""
     discovery_seconds: Seconds = 15

@@ -1,6 +1,6 @@
 """Puts together all that one reconcile may know."""
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pilothouse.api.licenseapproval import LicenseApproval, LicenseApprovalSpec
 from pilothouse.api.licensepolicy import LicensePolicy, LicensePolicySpec
 from pilothouse.api.modeldeployment import ModelDeployment
+from pilothouse.api.modeldeploymentstatus import PreflightStatus
 from pilothouse.api.queueclass import QueueClass
 from pilothouse.api.rolloutpolicy import BUILT_IN, RolloutPolicy, RolloutPolicySpec
 from pilothouse.api.tenantquota import TenantQuota
@@ -22,20 +23,43 @@ from pilothouse.kinds import (
     TENANT_QUOTA,
     Kind,
 )
+from pilothouse.observe.measured import Measured
+from pilothouse.observe.peers import peers
 from pilothouse.observe.references import references
 from pilothouse.observe.store import Store
+from pilothouse.observe.targets import rolls_out
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
 
 ListPods = Callable[[ObjectKey], Awaitable[list[Object]]]
 """Lists the pods of a ModelDeployment."""
 
+MeasureRollout = Callable[
+    [ModelDeployment, RolloutPolicySpec | None, Sequence[Object], datetime], Awaitable[Measured]
+]
+"""Reads the engines' counters, of these pods at this time; `observe.measure` says of which."""
+
+Preflights = Callable[[ModelDeployment, Sequence[Object]], Mapping[str, PreflightStatus]]
+"""Starts the preflight of new canary pods among these, and returns by uid those that have ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """The looks at the engines themselves, which only a rollout needs."""
+
+    measure: MeasureRollout
+    preflights: Preflights
+
 
 @dataclass(frozen=True, slots=True)
 class Gather:
-    """Builds `Observed` from the Store; the pods alone are asked for, and only while some are not ready."""
+    """Builds `Observed` from the Store.
+
+    Pods are asked for only while some are not ready or a rollout is under way, engines only then.
+    """
 
     store: Store
     list_pods: ListPods
+    looks: Looks
     now: Callable[[], datetime]
 
     async def __call__(self, live: Object) -> Observed:
@@ -44,19 +68,27 @@ class Gather:
         Raises pydantic's ValidationError for an object that does not hold to this schema, and what
         `list_pods` raises.
         """
-        key = key_of(live)
+        key, now = key_of(live), self.now()
         deployment = ModelDeployment.parse(live)
         children = self.store.children(key, live["metadata"]["uid"])
+        policy = self._policy(deployment)
+        under_way = rolls_out(deployment)
+        pods = await self.list_pods(key) if under_way or _lacks_pods(children.values()) else ()
+        measured = await self.looks.measure(deployment, policy, pods, now) if under_way else Measured()
         return Observed(
-            now=self.now(),
+            now=now,
             deployment=deployment,
             queue_class=self._queue_class(deployment),
-            policy=self._policy(deployment),
+            policy=policy,
             license_policies=self._license_policies(),
             approvals=self._approvals(),
             tenant_quotas=self._tenant_quotas(key.namespace),
             children=children,
-            pods=tuple(await self.list_pods(key)) if _lacks_pods(children.values()) else (),
+            pods=tuple(pods),
+            readings=measured.readings,
+            unread=measured.unread,
+            preflights=self.looks.preflights(deployment, pods) if under_way else {},
+            peers=peers(self.store, live),
             gateways=self._gateways(live),
             served_kinds=self.store.served_kinds,
         )

@@ -1,4 +1,4 @@
-"""From samples of single series to the numbers of one pod: the series that are needed, all engines added up.
+"""From samples of single series to the reading of one pod: the series that are needed, all engines added up.
 
 The names are those of vLLM 0.32 and of prometheus-fastapi-instrumentator in it.
 """
@@ -6,10 +6,12 @@ The names are those of vLLM 0.32 and of prometheus-fastapi-instrumentator in it.
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, NamedTuple
 
-from pilothouse.plan.readings import Histogram
+from pilothouse.names import REVISION
+from pilothouse.plan.observed import Object
+from pilothouse.plan.readings import Histogram, Reading
 
 _REQUESTS: Final = "http_requests_total"
 _TOLD_APART: Final = {"vllm:request_success_total": "finished_reason", _REQUESTS: "status"}
@@ -46,16 +48,7 @@ class Sample(NamedTuple):
     value: float
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
-    """What one pod counts, as `plan.readings.Reading` has it."""
-
-    counters: Mapping[str, float]
-    gauges: Mapping[str, float]
-    histograms: Mapping[str, Histogram]
-
-
-def add_up(samples: Iterable[Sample]) -> Series:
+def reading_of(pod: Object, at: datetime, samples: Iterable[Sample]) -> Reading:
     """Add up the engines of one pod; what is not a finite number for one of them is left out.
 
     Raises ValueError for a bucket without an edge.
@@ -74,7 +67,10 @@ def add_up(samples: Iterable[Sample]) -> Series:
         if all(map(math.isfinite, each))
     }
     histograms = {name: _histogram(edges) for name, edges in buckets.items()}
-    return Series(
+    return Reading(
+        pod=pod["metadata"]["uid"],
+        revision=pod["metadata"]["labels"][REVISION],
+        at=at,
         counters={key: total for key, total in totals.items() if key not in _GAUGES},
         gauges={key: total for key, total in totals.items() if key in _GAUGES},
         histograms={name: histogram for name, histogram in histograms.items() if histogram},

@@ -8,6 +8,7 @@ import pytest
 
 from builders import manifest
 from fake_kube import FakeKube
+from fake_looks import NO_LOOKS
 from pilothouse.act.apply import Apply
 from pilothouse.act.events import Events
 from pilothouse.control.reconcile import DONE, Decisions, Outcome, Reconcile, Result
@@ -66,7 +67,7 @@ class World:
         """Reconcile once."""
         reconcile = Reconcile(
             store=self.store,
-            gather=Gather(self.store, self._no_pods, lambda: NOW),
+            gather=Gather(self.store, self._no_pods, NO_LOOKS, lambda: NOW),
             decide=Decisions(self._plan, invalid),
             record=Record(self.kube, self.store.upsert),
             apply=Apply(self.kube, self.store.upsert),

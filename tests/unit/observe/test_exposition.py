@@ -1,4 +1,5 @@
 import math
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -6,15 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilothouse.observe.exposition import read
-from pilothouse.observe.series import Series, add_up
+from pilothouse.observe.series import reading_of
+from pilothouse.plan.readings import Reading
+from unit.observe.engines import pod
 
 RECORDED = (Path(__file__).parents[2] / "contract" / "data" / "metrics-0.32.0.txt").read_text()
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
 SERIES = 'vllm:num_preemptions_total{engine="0",model_name="tiny"}'
 
 
-def numbers(text: str) -> Series:
+def numbers(text: str) -> Reading:
     """What one pod counts by a page."""
-    return add_up(read(text))
+    return reading_of(pod("10.0.0.1"), NOW, read(text))
 
 
 def test_what_vllm_printed_is_read() -> None:
@@ -100,7 +104,7 @@ def test_a_time_stamp_is_no_part_of_the_value() -> None:
 
 
 def test_a_page_of_something_else_counts_nothing() -> None:
-    assert numbers("<html>\n</html>\n") == Series({}, {}, {})
+    assert numbers("<html>\n</html>\n") == Reading("10.0.0.1", "canary", NOW)
 
 
 @given(st.text(alphabet='{}",= \\0le+Inf', max_size=40))

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from builders import manifest
+from fake_looks import NO_LOOKS
 from pilothouse.api.rolloutpolicy import BUILT_IN
 from pilothouse.observe.gather import Gather
 from pilothouse.observe.store import Store
@@ -56,7 +57,7 @@ async def observe(*known: Object, live: Object | None = None) -> Observed:
     async def list_pods(_: ObjectKey) -> list[Object]:
         return [POD]
 
-    return await Gather(store, list_pods, lambda: NOW)(live or manifest())
+    return await Gather(store, list_pods, NO_LOOKS, lambda: NOW)(live or manifest())
 
 
 async def test_what_the_spec_names_is_found() -> None:

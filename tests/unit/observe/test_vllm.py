@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 
 from pilothouse.observe.http import open_session
-from pilothouse.observe.vllm import Engines, Scraped
+from pilothouse.observe.measured import Measured
+from pilothouse.observe.vllm import Engines
 from pilothouse.plan.observed import Object
 from unit.observe.engines import Answer, free_port, pod, says, serving
 
@@ -17,7 +18,7 @@ NOW = datetime(2026, 11, 24, tzinfo=UTC)
 RECORDED = (Path(__file__).parents[2] / "contract" / "data" / "metrics-0.32.0.txt").read_text()
 
 
-async def scrape(answers: dict[str, Answer], *pods: Object, seconds: float = 5.0) -> Scraped:
+async def scrape(answers: dict[str, Answer], *pods: Object, seconds: float = 5.0) -> Measured:
     """Read these pods, or one at each address, while the servers answer."""
     async with serving(answers) as port, open_session() as session:
         return await Engines(session, lambda: NOW, seconds, port)(pods or [*map(pod, answers)])

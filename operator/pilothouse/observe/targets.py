@@ -1,0 +1,45 @@
+"""Whose counters are read while a rollout is under way: of whom, and how often.
+
+The canary's pods are read each time that it has traffic, so that a failure is seen within a second or two;
+those of both sides when a sample is due, also before the canary has traffic, so that stable is known by then.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from pilothouse.api.modeldeployment import ModelDeployment
+from pilothouse.names import REVISION, RolloutState
+from pilothouse.plan.observed import Object
+from pilothouse.plan.sampling import MOST_PODS
+
+_WITHOUT_CANARY: Final = frozenset({RolloutState.WAITING, RolloutState.DRAINING})
+
+
+def rolls_out(deployment: ModelDeployment) -> bool:
+    """Tell whether a canary is under way that has, or will soon have, pods."""
+    status = deployment.status
+    return bool(status.canary and status.rollout and status.rollout.state not in _WITHOUT_CANARY)
+
+
+def watched(deployment: ModelDeployment, pods: Sequence[Object]) -> list[Object]:
+    """Return the canary's pods to read now, whether a sample is due or not; none while it has no traffic."""
+    canary = deployment.status.canary
+    return _readable(pods, canary.revision) if canary and canary.weight and canary.weight.desired else []
+
+
+def sampled(deployment: ModelDeployment, pods: Sequence[Object]) -> list[Object]:
+    """Return the pods of both sides to read for a sample: of each the first by uid, so that they stay."""
+    sides = (deployment.status.canary, deployment.status.stable)
+    return [pod for side in sides if side for pod in _readable(pods, side.revision)]
+
+
+def _readable(pods: Sequence[Object], revision: str) -> list[Object]:
+    found = [pod for pod in pods if _is_ready(pod) and pod["metadata"]["labels"].get(REVISION) == revision]
+    return sorted(found, key=lambda pod: str(pod["metadata"]["uid"]))[:MOST_PODS]
+
+
+def _is_ready(pod: Object) -> bool:
+    if "deletionTimestamp" in pod["metadata"] or not pod["status"].get("podIP"):
+        return False
+    conditions = pod["status"].get("conditions") or []
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
