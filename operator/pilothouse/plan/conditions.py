@@ -12,6 +12,7 @@ from typing import Final
 from pilothouse.api.common import Condition
 from pilothouse.names import ConditionType, Reason
 from pilothouse.plan.cause import Cause, refused_child
+from pilothouse.plan.commands import problem
 from pilothouse.plan.diagnosis import diagnose
 from pilothouse.plan.license import LicenseVerdict
 from pilothouse.plan.observed import Observed
@@ -75,7 +76,7 @@ def findings(
 ) -> list[Finding]:
     """Return every condition that applies, in the order in which they are shown."""
     gates = [
-        _accepted(refusal),
+        _accepted(refusal, problem(observed.deployment.metadata.annotations)),
         Finding(ConditionType.LICENSE_ACCEPTED, verdict.allowed, verdict.reason, verdict.message),
         _quota_reserved(observed),
     ]
@@ -148,10 +149,11 @@ def _as_condition(finding: Finding, before: Condition | None, generation: int, n
     )
 
 
-def _accepted(refusal: Cause | None) -> Finding:
+def _accepted(refusal: Cause | None, misspelt: str | None) -> Finding:
     if refusal:
         return fails(ConditionType.ACCEPTED, refusal.reason, refusal.message)
-    return holds(ConditionType.ACCEPTED, Reason.ACCEPTED, "the spec can be carried out")
+    said = ("the spec can be carried out", misspelt)
+    return holds(ConditionType.ACCEPTED, Reason.ACCEPTED, "; ".join(part for part in said if part))
 
 
 def _quota_reserved(observed: Observed) -> Finding:

@@ -12,7 +12,7 @@ from typing import Final
 from pilothouse.api.modeldeploymentstatus import CheckStatus
 from pilothouse.api.rolloutpolicy import Action, RolloutPolicySpec, Step
 from pilothouse.names import Reason, RolloutState, Verb, Verdict
-from pilothouse.plan.capacity import NO_ROOM, Size, Sizing, Strategy
+from pilothouse.plan.capacity import COMPARABLE_WEIGHT, NO_ROOM, Size, Sizing, Strategy
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.commands import Command
 from pilothouse.plan.position import Decision, Position, Promoted, RolledBack
@@ -306,12 +306,12 @@ def _deadline(s: Situation) -> timedelta:
     return timedelta(seconds=s.policy.startup_deadline.seconds) * waves
 
 
-def _await_capacity(s: Situation, state: RolloutState) -> Position:
+def _await_capacity(s: Situation, state: RolloutState) -> Decision:
     """Wait for pods, or for the checks without which the weight does not rise."""
     if s.lack and s.lack.reason in NO_ROOM:
         return replace(_move(s, state, s.lack), step_started_at=s.now)
-    if s.undecided and s.cap >= s.goal > 0:
-        return _move(s, state, _doubt(s.undecided))
+    if s.undecided and s.cap > s.position.weight > 0:
+        return _stuck(s, s.undecided)
     reason = Reason.SHIFTING if s.position.step else Reason.ROLLING_OUT
     message = (
         f"{s.ready.canary} canary and {s.ready.stable} stable pods are ready on the way to {capacity_of(s)} %"
@@ -347,11 +347,11 @@ def _open_checks(s: Situation) -> tuple[CheckStatus, ...]:
 
 
 def _stuck(s: Situation, open_checks: tuple[CheckStatus, ...]) -> Decision:
-    cause, since = _doubt(open_checks), s.position.stuck_since or s.now
+    cause, since = _doubt(s, open_checks), s.position.stuck_since or s.now
     analysis = s.policy.analysis
     blind = cause.reason is Reason.METRICS_UNAVAILABLE
     patience = analysis.on_error if blind else analysis.on_inconclusive
-    stays = replace(_stay(s, RolloutState.HOLDING, cause), stuck_since=since)
+    stays = replace(_stay(s, s.position.state, cause), stuck_since=since)
     if s.now - since < timedelta(seconds=patience.after.seconds) or patience.action is Action.HOLD:
         return stays
     if patience.action is Action.ROLLBACK:
@@ -359,10 +359,17 @@ def _stuck(s: Situation, open_checks: tuple[CheckStatus, ...]) -> Decision:
     return replace(stays, state=RolloutState.PAUSED, paused=True)
 
 
-def _doubt(checks: tuple[CheckStatus, ...]) -> Cause:
+def _doubt(s: Situation, checks: tuple[CheckStatus, ...]) -> Cause:
     """Say why the weight does not rise: measurements that can't be had before those that don't suffice."""
     blind = next((check for check in checks if check.verdict == Verdict.ERROR), None)
     if blind:
         return Cause(Reason.METRICS_UNAVAILABLE, f"{blind.name}: {blind.message}")
     check = checks[0]
+    if check.verdict == Verdict.DEFERRED and not _has_like_load(s):
+        advice = f"no step of the policy has like load on both sides; one of weight {COMPARABLE_WEIGHT} has"
+        return Cause(Reason.CHECK_INCONCLUSIVE, f"{check.name}: {advice}")
     return Cause(Reason.CHECK_INCONCLUSIVE, f"{check.name}: {check.message or said_of(check)}")
+
+
+def _has_like_load(s: Situation) -> bool:
+    return s.sizing.comparable_somewhere(step.weight for step in s.policy.steps if step.weight)

@@ -9,7 +9,9 @@ from pilothouse.plan.cause import Cause
 from pilothouse.plan.observed import Observed
 from pilothouse.plan.peers import CheckpointKey, Peer
 
-NO_VERDICT: Final = frozenset({Reason.ABORTED, Reason.WITHDRAWN})
+NO_VERDICT: Final = frozenset(
+    {Reason.ABORTED, Reason.WITHDRAWN, Reason.CHECK_INCONCLUSIVE, Reason.METRICS_UNAVAILABLE}
+)
 """Ends of a rollout that say nothing against the checkpoint."""
 
 SETTLED: Final = timedelta(seconds=2)

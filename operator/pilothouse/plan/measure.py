@@ -10,9 +10,9 @@ from pilothouse.api.samplingstatus import SamplingStatus
 from pilothouse.names import Verdict
 from pilothouse.plan.analysis import Rules, fold, verdicts
 from pilothouse.plan.capacity import Size, comparable
-from pilothouse.plan.checks import checks_of, counts_of
+from pilothouse.plan.checks import checks_of, counts_of, definition_of
 from pilothouse.plan.observed import Observed
-from pilothouse.plan.sampling import is_due, take
+from pilothouse.plan.sampling import is_due, serving, take
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,14 @@ def measured(observed: Observed, policy: RolloutPolicySpec, arms: Arms) -> Measu
         return replace(known, checks=_blind(rules, known.checks, why))
     sampling, sample = take(
         known.sampling,
-        observed.readings,
+        serving(observed.readings, observed.pods),
         canary=arms.canary,
         stable=arms.stable,
         counts=lambda reading: counts_of(reading, queue_class, analysis),
         warmup=analysis.warmup_requests,
         ready={arms.canary: arms.ready.canary, arms.stable: arms.ready.stable},
         now=observed.now,
+        definition=definition_of(queue_class, analysis),
     )
     state = fold(known.analysis, sample, rules) if sample else known.analysis
     is_comparable = comparable(arms.weight, arms.ready)
