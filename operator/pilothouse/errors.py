@@ -3,10 +3,13 @@
     PilothouseError
     ├── Retryable                   the network, a timeout, 429, 5xx: the same request may succeed later
     │   ├── Conflict                409: the object is not what it was thought to be; look again
-    │   └── Unreadable              an engine or a Prometheus gave no measurement
+    │   ├── Unreadable              an engine or a Prometheus gave no measurement
+    │   └── Unreachable             an engine took no connection
     └── Terminal                    another 4xx: the same request will be refused again
         ├── NotFound                404: the object, its namespace or its kind is not there
-        └── NamespaceTerminating    the namespace is going away, and the object with it
+        ├── NamespaceTerminating    the namespace is going away, and the object with it
+        └── WrongAnswer             an engine answered as no sound engine does
+            └── OtherTokens         its tokenizer is not the one that it must be
 
 Any other exception that reaches a reconcile is a defect; it is caught, counted and logged at one edge, in
 `control.reconcile`.
@@ -33,6 +36,10 @@ class Unreadable(Retryable):
     """An engine or a Prometheus gave no measurement; the message says why in a few words."""
 
 
+class Unreachable(Retryable):
+    """The engine took no connection: it is not up, it is gone, or the network is cut."""
+
+
 class Terminal(PilothouseError):  # noqa: N818 -- the name is the outcome
     """The server refused the request; it is refused again until something else changes."""
 
@@ -43,3 +50,11 @@ class NotFound(Terminal):
 
 class NamespaceTerminating(Terminal):
     """The namespace is being deleted, so nothing can be created in it."""
+
+
+class WrongAnswer(Terminal):
+    """The engine answered as no sound one does; the message says how, without what it generated."""
+
+
+class OtherTokens(WrongAnswer):
+    """The engine's tokenizer is not the one that it must be; the message shows where."""

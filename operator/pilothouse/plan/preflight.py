@@ -9,9 +9,11 @@ from datetime import datetime
 from typing import Self
 
 from pilothouse.api.modeldeploymentstatus import PreflightStatus
-from pilothouse.names import REVISION, Reason
+from pilothouse.api.rolloutpolicy import BUILT_IN
+from pilothouse.names import Reason
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.observed import Object, Observed
+from pilothouse.plan.pods import is_ready, pods_of
 from pilothouse.plan.probes import Tokens, difference, fingerprint
 from pilothouse.plan.revision import Revision, revisions_of
 
@@ -58,11 +60,24 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """A canary to be tested: its ready pods, those of stable to compare with, and what is expected."""
+    """A canary to be tested: its ready pods, those of stable to compare with, and what is expected.
 
+    `live` are the uids of all the canary's pods, ready or not.
+    """
+
+    live: frozenset[str]
     canary: tuple[Object, ...]
     stable: tuple[Object, ...]
     expected: Expected
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was seen of an engine that passed; `notes` say what could not be tested, and why."""
+
+    fingerprint: str
+    first_token_seconds: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +92,15 @@ class PreflightOutcome:
 def preflight_of(observed: Observed) -> Preflight | None:
     """Return what is to be tested, or None where the policy asks for no preflight or no canary runs."""
     canary, stable = _tried(observed)
-    if not canary or not _is_wanted(observed):
+    policy = observed.policy or BUILT_IN
+    if not canary or not any(step.preflight for step in policy.steps):
         return None
+    pods = pods_of(observed.pods, canary.name)
+    others = pods_of(observed.pods, stable.name) if stable else ()
     return Preflight(
-        canary=_ready_pods(observed, canary),
-        stable=_ready_pods(observed, stable) if stable else (),
+        live=frozenset(pod["metadata"]["uid"] for pod in pods),
+        canary=tuple(filter(is_ready, pods)),
+        stable=tuple(filter(is_ready, others)),
         expected=Expected.of(canary, stable),
     )
 
@@ -128,12 +147,27 @@ def tokenizer_change(expected: Expected, canary: Tokens, stable: Tokens | None) 
     return f"{pinned}; {differs}" if differs else pinned
 
 
-def seconds_to_ready(pod: Object) -> float | None:
+def passed(pod: Object, findings: Findings) -> PreflightStatus:
+    """Return the result of a pod that passed all tests."""
+    ready = _seconds_to_ready(pod)
+    notes = (f"the tokenizer's fingerprint is {findings.fingerprint}", *findings.notes)
+    return PreflightStatus(
+        pod=pod["metadata"]["uid"],
+        message="; ".join(notes),
+        cold_start_seconds=None if ready is None else round(ready + findings.first_token_seconds, 3),
+    )
+
+
+def failed(pod: Object, reason: Reason, message: str) -> PreflightStatus:
+    """Return the result of a pod that failed a test."""
+    metadata = pod["metadata"]
+    return PreflightStatus(pod=metadata["uid"], reason=reason, message=f"{metadata['name']}: {message}")
+
+
+def _seconds_to_ready(pod: Object) -> float | None:
     """Seconds from the pod's start on its node to its being ready, or None where it does not tell."""
-    status = pod["status"]
-    changes = (each for each in status.get("conditions", ()) if each["type"] == "Ready")
-    ready = next((each.get("lastTransitionTime") for each in changes), None)
-    started = status.get("startTime")
+    conditions, started = pod["status"].get("conditions", ()), pod["status"].get("startTime")
+    ready = next((each.get("lastTransitionTime") for each in conditions if each["type"] == "Ready"), None)
     if not (ready and started):
         return None
     return (datetime.fromisoformat(ready) - datetime.fromisoformat(started)).total_seconds()
@@ -145,24 +179,6 @@ def _tried(observed: Observed) -> tuple[Revision | None, Revision | None]:
     canary = revisions.get(status.canary.revision) if status.canary else None
     stable = revisions.get(status.stable.revision) if status.stable else None
     return canary, stable
-
-
-def _is_wanted(observed: Observed) -> bool:
-    return bool(observed.policy and any(step.preflight for step in observed.policy.steps))
-
-
-def _ready_pods(observed: Observed, revision: Revision) -> tuple[Object, ...]:
-    return tuple(
-        pod
-        for pod in observed.pods
-        if pod["metadata"].get("labels", {}).get(REVISION) == revision.name and _is_ready(pod)
-    )
-
-
-def _is_ready(pod: Object) -> bool:
-    conditions = pod["status"].get("conditions", ())
-    is_ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-    return is_ready and "podIP" in pod["status"] and "deletionTimestamp" not in pod["metadata"]
 
 
 def _tokenizer(model: Object) -> tuple[str | None, str | None]:

@@ -10,10 +10,12 @@ from pilothouse.plan.lifecycle import Lifecycle
 from pilothouse.plan.observed import Object, Observed, key_of
 from pilothouse.plan.preflight import (
     Expected,
+    Findings,
+    failed,
     name_conflict,
     outcome,
+    passed,
     preflight_of,
-    seconds_to_ready,
     tokenizer_change,
 )
 from pilothouse.plan.probes import fingerprint
@@ -190,9 +192,22 @@ def test_a_newer_versions_reason_is_a_failed_preflight() -> None:
     assert found.failure.reason == Reason.PREFLIGHT_FAILED
 
 
-def test_a_cold_start_lasts_from_the_pods_start_to_its_being_ready() -> None:
-    assert seconds_to_ready(pod()) == 90
+def test_a_cold_start_lasts_from_the_pods_start_to_its_first_token() -> None:
+    assert passed(pod(), Findings(PINNED, first_token_seconds=0.25)).cold_start_seconds == 90.25
 
 
 def test_a_pod_that_does_not_tell_its_start_has_no_cold_start() -> None:
-    assert seconds_to_ready(pod(status={"startTime": None})) is None
+    found = passed(pod(status={"startTime": None}), Findings(PINNED, first_token_seconds=0.25))
+    assert found.cold_start_seconds is None
+
+
+def test_who_passed_shows_its_fingerprint_so_that_it_can_be_pinned() -> None:
+    found = passed(pod(), Findings(PINNED, 0.25, notes=("nothing was compared",)))
+    assert (found.pod, found.reason) == ("p1", "")
+    assert found.message == f"the tokenizer's fingerprint is {PINNED}; nothing was compared"
+
+
+def test_who_failed_is_named() -> None:
+    found = failed(pod(), Reason.PREFLIGHT_FAILED, "streaming: the stream is empty")
+    assert found.message == "p1: streaming: the stream is empty"
+    assert found.reason == "PreflightFailed"
