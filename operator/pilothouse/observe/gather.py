@@ -27,7 +27,7 @@ from pilothouse.observe.measured import Measured
 from pilothouse.observe.peers import peers
 from pilothouse.observe.references import references
 from pilothouse.observe.store import Store
-from pilothouse.observe.targets import rolls_out
+from pilothouse.observe.targets import drains, rolls_out
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
 
 ListPods = Callable[[ObjectKey], Awaitable[list[Object]]]
@@ -73,7 +73,8 @@ class Gather:
         children = self.store.children(key, live["metadata"]["uid"])
         policy = self._policy(deployment)
         under_way = rolls_out(deployment)
-        pods = await self.list_pods(key) if under_way or _lacks_pods(children.values()) else ()
+        wanted = under_way or drains(deployment) or _lacks_pods(children.values())
+        pods = await self.list_pods(key) if wanted else ()
         measured = await self.looks.measure(deployment, policy, pods, now) if under_way else Measured()
         return Observed(
             now=now,

@@ -21,6 +21,12 @@ def rolls_out(deployment: ModelDeployment) -> bool:
     return bool(status.canary and status.rollout and status.rollout.state not in _WITHOUT_CANARY)
 
 
+def drains(deployment: ModelDeployment) -> bool:
+    """Tell whether pods that gave way may still be there."""
+    rollout = deployment.status.rollout
+    return bool(rollout and rollout.state == RolloutState.DRAINING)
+
+
 def watched(deployment: ModelDeployment, pods: Sequence[Object]) -> list[Object]:
     """Return the canary's pods to read now, whether a sample is due or not; none while it has no traffic."""
     canary = deployment.status.canary

@@ -86,6 +86,12 @@ async def test_pods_are_listed_only_while_some_are_missing(
     assert (await observe(deployment(ready))).pods == pods
 
 
+async def test_pods_are_listed_until_those_that_gave_way_are_gone() -> None:
+    draining = {**manifest(), "status": {"rollout": {"state": "Draining"}}}
+
+    assert (await observe(deployment(2), live=draining)).pods == (POD,)
+
+
 async def test_children_of_a_former_object_of_the_same_name_are_not_seen() -> None:
     assert (await observe(deployment(0, uid="u0"))).children == {}
 
