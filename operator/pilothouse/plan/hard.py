@@ -93,7 +93,7 @@ class _Side:
     def requests(self) -> int:
         """Requests since the last calm sample."""
         return self.counters.storm_requests + sum(
-            pair.new.requests - pair.old.requests for pair in self.pairs
+            max(0, pair.new.requests - pair.old.requests) for pair in self.pairs
         )
 
     def name_of(self, uid: str) -> str:

@@ -1,12 +1,12 @@
 """One pod's counters at two moments: what it did in between, and what to remember of it.
 
-Counters only rise, unless the engine was restarted. The counts of a check are the exception: they are made of
-several series that are not read at the very same instant, so that one may seem to fall by a little.
+A count that falls though the engine was not restarted did not fall: a part of it was unreadable, or it is
+made of several series that were not read at the very same instant. So it stays until it is exceeded.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Final
 
 from pilothouse.api.samplingstatus import PodCounters
@@ -45,9 +45,9 @@ def counters_of(reading: Reading, counts: Mapping[str, Counts], names: Sequence[
 
 
 def is_restarted(old: PodCounters, new: PodCounters) -> bool:
-    """Tell whether the engine was started anew in between."""
-    if old.started and new.started and old.started != new.started:
-        return True
+    """Tell whether the engine was started anew in between; by its counters where it does not say."""
+    if old.started and new.started:
+        return old.started != new.started
     return any(0 <= now < before for before, now in zip(_rising(old), _rising(new), strict=False))
 
 
@@ -59,13 +59,15 @@ def is_stuck(old: PodCounters, new: PodCounters) -> bool:
 def advanced(old: PodCounters | None, new: PodCounters, warmup: int, since: datetime) -> PodCounters:
     """Return what to remember once `new` is counted; `since` is when `old` was."""
     if old is None or is_restarted(old, new):
-        return new.model_copy(update={"warming": new.requests < warmup or None})
+        # Prometheus speaks of a whole revision, whose pods are not all as old.
+        return new.model_copy(update={"warming": bool(new.pod and new.requests < warmup) or None})
     return new.model_copy(
         update={
+            "requests": max(old.requests, new.requests),
             "errors": max(old.errors, new.errors),
             "prompt": max(old.prompt, new.prompt),
             "generated": max(old.generated, new.generated),
-            "lengths": new.lengths or old.lengths,
+            "lengths": tuple(map(max, zip_longest(old.lengths, new.lengths, fillvalue=0))),
             "counts": tuple(map(max, _padded(old.counts, new.counts), new.counts)),
             "warming": (old.warming and new.requests < warmup) or None,
             "stuck_since": (old.stuck_since or since) if is_stuck(old, new) else None,
@@ -85,10 +87,12 @@ def work_between(old: PodCounters, new: PodCounters, arm: Arm, names: Sequence[s
         pod=new.pod,
         arm=arm,
         counts={name: _grown(*both) for name, *both in pairs if _UNKNOWN not in (both[0][1], both[1][1])},
-        requests=new.requests - old.requests,
+        requests=max(0, new.requests - old.requests),
         prompt_tokens=_rise(old.prompt, new.prompt),
         generation_tokens=_rise(old.generated, new.generated),
-        prompt_lengths=tuple(now - before for before, now in zip(old.lengths, new.lengths, strict=False)),
+        prompt_lengths=tuple(
+            max(0, now - before) for before, now in zip(old.lengths, new.lengths, strict=False)
+        ),
     )
 
 
@@ -121,8 +125,7 @@ def _padded(old: Sequence[int], new: Sequence[int]) -> tuple[int, ...]:
 
 
 def _rising(pod: PodCounters) -> tuple[int, ...]:
-    totals = pod.counts[1::2]
-    return (pod.requests, pod.prompt, pod.generated, sum(pod.lengths) if pod.lengths else _UNKNOWN, *totals)
+    return (pod.prompt, pod.generated, sum(pod.lengths) if pod.lengths else _UNKNOWN, *pod.counts[1::2])
 
 
 def _progress(pod: PodCounters) -> tuple[int, ...]:
@@ -130,7 +133,7 @@ def _progress(pod: PodCounters) -> tuple[int, ...]:
 
 
 def _rise(old: int, new: int) -> int:
-    return new - old if _UNKNOWN not in (old, new) else 0
+    return max(0, new - old) if _UNKNOWN not in (old, new) else 0
 
 
 def _grown(old: tuple[int, int], new: tuple[int, int]) -> Counts:

@@ -17,8 +17,9 @@ from pilothouse.plan.samples import Arm, Counts, PodSample, Sample
 
 STORM: Final = 0.2
 """The share of failed requests from which a sample counts as stormy."""
-MOST_PODS: Final = 16
-"""Pods remembered on each side: more do not fit a status, and 16 show well how pods of one side differ."""
+MOST_PODS: Final = 12
+"""Pods remembered on each side, drawn by their random uids: more take too much of a status, and so many show
+well enough how pods of one side differ."""
 _FORGOTTEN_AFTER: Final = timedelta(minutes=10)
 """After how long without a reading a pod counts as gone."""
 
@@ -159,7 +160,7 @@ def _storm(known: ArmCounters, pairs: Iterable[tuple[PodCounters, PodCounters]])
     errors = requests = 0
     for before, after in pairs:
         errors += max(0, after.errors - before.errors)
-        requests += after.requests - before.requests
+        requests += max(0, after.requests - before.requests)
     if errors < STORM * requests:
         return 0, 0
     return known.storm_errors + errors, known.storm_requests + requests
