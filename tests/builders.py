@@ -11,6 +11,7 @@ from pilothouse.api.queueclass import QueueClass
 from pilothouse.api.rolloutpolicy import BUILT_IN
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
 from pilothouse.plan.plan import plan
+from pilothouse.plan.revision import hash_of, inputs_of
 from pilothouse.plan.types import Plan
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -147,6 +148,28 @@ class Cluster:
                 return self.plan
             before = after
         raise AssertionError("the plan never settles")
+
+    @property
+    def target(self) -> str:
+        """Revision that the spec asks for."""
+        assert self.seen.queue_class
+        return hash_of(inputs_of(self.seen.deployment, self.seen.queue_class))
+
+    def begin(self) -> str:
+        """Tick until a canary runs, and name it."""
+        for _ in range(10):
+            self.tick()
+            if "canary" in self.plan.status:
+                return str(self.plan.status["canary"]["revision"])
+        raise AssertionError("no rollout begins")
+
+    def roll_out(self) -> Plan:
+        """Tick, a minute at a time, until no rollout is under way and nothing changes."""
+        for _ in range(60):
+            self.tick(seconds=60)
+            if not {"canary", "rollout"} & self.plan.status.keys():
+                return self.settle()
+        raise AssertionError("the rollout never ends")
 
     def kinds(self) -> list[str]:
         """Live children as `Kind name`, sorted."""

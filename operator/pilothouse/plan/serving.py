@@ -74,6 +74,8 @@ def _addressed_before(observed: Observed) -> Iterator[str]:
     """Name the revisions that an older route may still address."""
     status = observed.deployment.status
     yield from (entry.revision for entry in status.history)
+    if status.canary:
+        yield status.canary.revision
     if status.last_rollback:
         yield status.last_rollback.from_revision
 

@@ -143,8 +143,8 @@ def test_a_refused_spec_says_that_the_old_revision_serves_on() -> None:
 def test_trouble_of_the_wanted_revision_is_told_while_the_old_one_serves() -> None:
     cluster = Cluster()
     cluster.settle()
-    cluster.change({"model": {"checkpoint": {"revision": OTHER_COMMIT}}}).tick()
-    canary = cluster.plan.status["canary"]["revision"]
+    spec = {"model": {"checkpoint": {"revision": OTHER_COMMIT}}, "rollout": {"capacity": "Surge"}}
+    canary = cluster.change(spec).begin()
     key = ObjectKey("Deployment", "team-ide", f"qwen-coder-{canary}")
     refused = {
         "type": "ReplicaFailure",

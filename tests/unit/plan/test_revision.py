@@ -182,7 +182,7 @@ def test_a_record_without_its_label_is_still_read() -> None:
 def test_numbers_rise() -> None:
     cluster = Cluster()
     cluster.settle()
-    cluster.change({"model": {"checkpoint": {"revision": OTHER_COMMIT}}}).tick()
+    cluster.change({"model": {"checkpoint": {"revision": OTHER_COMMIT}}}).begin()
 
     numbers = [revision.number for revision in revisions_of(cluster.seen).values()]
     assert sorted(numbers) == [1, 2]

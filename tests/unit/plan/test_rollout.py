@@ -1,19 +1,11 @@
-"""Who serves: taking over, giving way, and keeping pods while requests may still come."""
-
-from dataclasses import replace
+"""What was decided: who runs, with how many pods, and who gets which share of the traffic."""
 
 import pytest
 
-from builders import OTHER_COMMIT, Cluster, by_kind, model_deployment, observed
+from pilothouse.plan.capacity import Size
 from pilothouse.plan.lifecycle import Lifecycle
-from pilothouse.plan.observed import ObjectKey, Observed
-from pilothouse.plan.plan import plan
 from pilothouse.plan.revision import Revision
-from pilothouse.plan.rollout import Rollout, is_ready, ready_replicas
-from pilothouse.plan.types import Plan
-
-NEW_WEIGHTS = {"model": {"checkpoint": {"revision": OTHER_COMMIT}}}
-ROUTE = ObjectKey("HTTPRoute", "team-ide", "qwen-coder")
+from pilothouse.plan.rollout import Rollout
 
 
 def revision(name: str) -> Revision:
@@ -21,198 +13,43 @@ def revision(name: str) -> Revision:
     return Revision(name, 1, {}, {}, Lifecycle(startup=1, drain=1))
 
 
-def settled(cluster: Cluster | None = None) -> tuple[Cluster, str]:
-    """A cluster at rest, and the revision that serves there."""
-    cluster = cluster or Cluster()
-    return cluster, cluster.settle().status["stable"]["revision"]
-
-
-def new_revision(cluster: Cluster, old: str) -> str:
-    """The revision that is planned beside the old one."""
-    planned = {obj["metadata"]["name"] for obj in by_kind(plan(cluster.seen), "Deployment")}
-    (name,) = (name for name in planned if old not in name)
-    return str(name).rpartition("-")[2]
-
-
-def deployments(after: Plan) -> set[str]:
-    """Revisions that keep or get pods."""
-    return {obj["metadata"]["name"].rpartition("-")[2] for obj in by_kind(after, "Deployment")}
-
-
-def live_deployment(seen: Observed) -> ObjectKey:
-    """Key of the only live Deployment."""
-    (key,) = [key for key in seen.children if key.kind == "Deployment"]
-    return key
+OLD, NEW, GONE = revision("a"), revision("b"), revision("c")
 
 
 def test_each_revision_runs_once_whatever_its_parts() -> None:
-    one, two = revision("a"), revision("b")
-
-    assert [part.name for part in Rollout(one, one, (one,)).running] == ["a"]
-    assert [part.name for part in Rollout(one, two, (two,)).running] == ["a", "b"]
+    assert Rollout(OLD, OLD, former=(OLD,)).running == [OLD]
+    assert Rollout(OLD, NEW, NEW, (NEW, GONE)).running == [OLD, NEW, GONE]
 
 
-@pytest.mark.parametrize("stable", [None, revision("a")])
-def test_only_the_stable_revision_has_weight(stable: Revision | None) -> None:
-    assert Rollout(stable, revision("b")).weights == ({"a": 100} if stable else {})
+def test_a_target_that_is_not_tried_does_not_run() -> None:
+    assert Rollout(OLD, NEW).running == [OLD]
 
 
-@pytest.mark.parametrize("field", ["replicas", "updatedReplicas", "readyReplicas"])
-def test_a_revision_is_ready_only_when_every_count_is_as_declared(field: str) -> None:
-    cluster, stable = settled()
-    key = live_deployment(cluster.seen)
-    live = cluster.seen.children[key]
-    short = {**live, "status": {**live["status"], field: 1}}
-
-    assert is_ready(cluster.seen, stable)
-    assert not is_ready(replace(cluster.seen, children={key: short}), stable)
+@pytest.mark.parametrize("stable", [None, OLD])
+def test_without_a_canary_only_stable_has_weight(stable: Revision | None) -> None:
+    assert Rollout(stable, NEW).weights == ({"a": 100} if stable else {})
 
 
-def test_counts_of_an_older_generation_do_not_count() -> None:
-    cluster, stable = settled()
-    key = live_deployment(cluster.seen)
-    live = cluster.seen.children[key]
-    edited = {**live, "metadata": {**live["metadata"], "generation": 2}}
-
-    assert not is_ready(replace(cluster.seen, children={key: edited}), stable)
+@pytest.mark.parametrize("weight", [0, 7, 100])
+def test_the_weights_of_both_sides_are_the_whole_traffic(weight: int) -> None:
+    assert Rollout(OLD, NEW, NEW, weight=weight).weights == {"a": 100 - weight, "b": weight}
 
 
-def test_a_revision_without_a_deployment_has_no_ready_pods() -> None:
-    assert ready_replicas(observed(), "0123456789") == 0
-    assert not is_ready(observed(), "0123456789")
+@pytest.mark.parametrize(("weight", "serving"), [(0, OLD), (50, OLD), (99, OLD), (100, NEW)])
+def test_callers_whom_no_route_weighs_change_over_when_all_others_have(
+    weight: int, serving: Revision
+) -> None:
+    assert Rollout(OLD, NEW, NEW, weight=weight).serving == serving
 
 
-def test_a_first_revision_that_never_served_gives_way_at_once() -> None:
-    cluster = Cluster()
-    broken = cluster.plan.status["stable"]["revision"]
-    cluster.broken = {f"qwen-coder-{broken}"}
-    cluster.settle()
+def test_sizes_are_those_of_the_rollout_while_there_is_a_canary() -> None:
+    rollout = Rollout(OLD, NEW, NEW, (GONE,), size=Size(canary=1, stable=3))
 
-    cluster.change(NEW_WEIGHTS)
-    new = new_revision(cluster, broken)
-    cluster.broken |= {f"qwen-coder-{new}"}
-    after = cluster.settle()
-    assert after.status["stable"]["revision"] == new
-    assert deployments(after) == {new}
-    assert not any(broken in kind for kind in cluster.kinds())
+    assert [rollout.replicas_of(part, 4) for part in (NEW, OLD, GONE)] == [1, 3, 4]
+    assert Rollout(OLD, OLD).replicas_of(OLD, 4) == 4
 
 
-def test_what_has_served_and_is_down_does_not_give_way() -> None:
-    cluster, old = settled()
-    cluster.change(NEW_WEIGHTS)
-    new = new_revision(cluster, old)
-    cluster.broken = {f"qwen-coder-{new}", f"qwen-coder-{old}"}
-
-    after = cluster.settle()
-    assert after.status["stable"]["revision"] == old
-    assert deployments(after) == {old, new}
-
-
-def test_what_serves_is_kept_even_if_the_status_was_lost() -> None:
-    cluster, old = settled()
-    blank = cluster.seen.deployment.model_copy(update={"status": model_deployment().status})
-    cluster.change(deployment=blank).change(NEW_WEIGHTS)
-    cluster.broken = {f"qwen-coder-{new_revision(cluster, old)}"}
-
-    after = plan(cluster.seen)
-    assert after.status["stable"]["revision"] == old
-
-
-def test_an_abandoned_revision_is_removed_and_the_next_one_starts() -> None:
-    cluster, old = settled()
-    cluster.change(NEW_WEIGHTS)
-    abandoned = new_revision(cluster, old)
-    cluster.broken = {f"qwen-coder-{abandoned}"}
-    cluster.settle()
-
-    after = cluster.change({"model": {"checkpoint": {"revision": "b" * 40}}}).tick()
-    assert after.status["stable"]["revision"] == old
-    assert deployments(after) == {old, after.status["canary"]["revision"]}
-    assert {key.name for key in after.prunes} == {f"qwen-coder-{abandoned}"}
-
-
-def test_the_former_revision_keeps_its_pods_while_the_live_route_names_it() -> None:
-    cluster, old = settled()
-    route = cluster.seen.children[ROUTE]
-    cluster.change(NEW_WEIGHTS)
-    cluster.tick()
-    for _ in range(3):
-        after = cluster.tick()
-        # The API server refused the new route: the old one stays in place, and its gateway follows it.
-        cluster.change(children={**cluster.seen.children, ROUTE: route})
-        assert after.status["stable"]["revision"] != old
-        assert old in deployments(after)
-        assert after.prunes == ()
-
-
-def test_the_former_revision_keeps_its_pods_while_the_next_one_starts() -> None:
-    cluster, old = settled()
-    cluster.change(NEW_WEIGHTS)
-    cluster.tick()
-    switched = cluster.tick().status["stable"]["revision"]
-    route = cluster.seen.children[ROUTE]
-    unanswered = {**route, "status": {}}
-    cluster.change(children={**cluster.seen.children, ROUTE: unanswered})
-
-    cluster.change({"model": {"checkpoint": {"revision": "b" * 40}}})
-    after = plan(cluster.seen)
-    assert after.status["stable"]["revision"] == switched
-    assert deployments(after) == {old, switched, after.status["canary"]["revision"]}
-
-
-def test_without_a_route_the_former_revision_keeps_its_pods_while_the_service_names_it() -> None:
-    cluster, old = settled(Cluster(observed(model_deployment({"route": None}))))
-    cluster.change({**NEW_WEIGHTS, "route": None})
-    cluster.tick()
-
-    switched = cluster.tick()
-    assert old in deployments(switched)
-    gone = cluster.tick()
-    assert old not in deployments(gone)
-    assert any(old in key.name for key in gone.prunes)
-
-
-def test_what_is_pruned_late_is_pruned_soon() -> None:
-    cluster, _ = settled()
-    cluster.change(NEW_WEIGHTS)
-    cluster.tick()
-    cluster.tick()
-
-    pruning = cluster.tick()
-    assert pruning.prunes
-    assert pruning.requeue_after
-    assert pruning.requeue_after.total_seconds() <= 1
-
-
-def test_a_child_that_is_going_is_not_pruned_again() -> None:
-    cluster, old = settled()
-    cluster.change(NEW_WEIGHTS)
-    cluster.tick()
-    cluster.tick()
-    going = {
-        key: {**obj, "metadata": {**obj["metadata"], "deletionTimestamp": "2026-11-23T12:00:00Z"}}
-        for key, obj in cluster.seen.children.items()
-        if old in key.name
-    }
-
-    after = plan(cluster.change(children={**cluster.seen.children, **going}).seen)
-    assert after.prunes == ()
-    assert after.requeue_after is None
-
-
-def test_the_record_of_a_revision_outlives_its_pods() -> None:
-    cluster, _ = settled()
-    cluster.change(NEW_WEIGHTS)
-    cluster.tick()
-    cluster.tick()
-
-    kinds = [key.kind for key in cluster.tick().prunes]
-    assert kinds[-1] == "ControllerRevision"
-
-
-def test_a_revision_without_pods_takes_over_at_once() -> None:
-    cluster, old = settled(Cluster(observed(model_deployment({"replicas": 0}))))
-
-    after = cluster.change({**NEW_WEIGHTS, "replicas": 0}).settle()
-    assert after.status["stable"]["revision"] != old
-    assert len(deployments(after)) == 1
+def test_a_rollout_is_under_way_while_something_else_is_asked_for_than_serves() -> None:
+    assert Rollout(OLD, NEW).under_way
+    assert not Rollout(OLD, OLD).under_way
+    assert not Rollout(OLD, None).under_way

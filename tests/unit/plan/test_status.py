@@ -89,7 +89,8 @@ def test_the_pins_of_what_serves_are_shown() -> None:
 def test_the_canary_is_shown_with_its_own_pins_and_no_weight() -> None:
     cluster = Cluster()
     cluster.settle()
-    canary = cluster.change(NEW_WEIGHTS).tick().status["canary"]
+    cluster.change(NEW_WEIGHTS).begin()
+    canary = cluster.plan.status["canary"]
 
     assert canary["checkpointRevision"] == OTHER_COMMIT
     assert canary["weight"] == {"desired": 0}
@@ -110,7 +111,7 @@ def test_history_tells_who_served_when_and_under_which_license() -> None:
     cluster = Cluster()
     old = cluster.settle().status["stable"]["revision"]
     cluster.change(NEW_WEIGHTS, now=NOW + timedelta(hours=1))
-    new, former = cluster.settle().status["history"]
+    new, former = cluster.roll_out().status["history"]
 
     assert former["revision"] == old
     assert former["licenseID"] == "Apache-2.0"
@@ -121,7 +122,7 @@ def test_history_tells_who_served_when_and_under_which_license() -> None:
 def test_history_keeps_the_last_ten() -> None:
     cluster = Cluster()
     for digit in "0123456789ab":
-        cluster.change({"model": {"checkpoint": {"revision": digit * 40}}}).settle()
+        cluster.change({"model": {"checkpoint": {"revision": digit * 40}}}).roll_out()
     history = cluster.plan.status["history"]
 
     assert [entry["checkpointRevision"][0] for entry in history] == list("ba98765432")
