@@ -11,6 +11,7 @@ from pilothouse import kinds, names
 READ = {"get", "list", "watch"}
 WRITE = {"create", "patch", "delete"}
 READ_ONLY = (kinds.MODEL_DEPLOYMENT, *kinds.REFERENCED, *kinds.GOVERNING)
+POD_MONITOR = "monitoring.coreos.com/v1/PodMonitor"
 CHART = str(Path(__file__).parents[2] / "charts/pilothouse")
 
 
@@ -18,14 +19,13 @@ def _helm(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["helm", *args], capture_output=True, text=True, check=False)
 
 
-def _render() -> list[dict]:
-    return list(
-        yaml.safe_load_all(_helm("template", "pilothouse", CHART, "--namespace", "pilothouse-system").stdout)
-    )
+def _render(*args: str) -> list[dict]:
+    rendered = _helm("template", "pilothouse", CHART, "--namespace", "pilothouse-system", *args)
+    return list(yaml.safe_load_all(rendered.stdout))
 
 
 def _only(objects: list[dict], kind: str) -> dict:
-    [found] = [obj for obj in objects if obj["kind"] == kind]
+    [found] = [obj for obj in objects if obj and obj["kind"] == kind]
     return found
 
 
@@ -65,6 +65,59 @@ def test_a_lease_is_granted_in_the_operators_own_namespace_only() -> None:
 
     assert "leases" not in str(_only(objects, "ClusterRole"))
     assert _only(objects, "Role")["metadata"]["namespace"] == "pilothouse-system"
+
+
+def _secrets(objects: list[dict]) -> list[dict]:
+    return [
+        rule
+        for obj in objects
+        if obj and obj["kind"] in {"Role", "ClusterRole"}
+        for rule in obj["rules"]
+        if "secrets" in rule["resources"]
+    ]
+
+
+def test_no_secret_may_be_read_by_default() -> None:
+    assert _secrets(_render()) == []
+
+
+def test_the_secrets_that_are_named_may_be_read_in_the_operators_own_namespace_only() -> None:
+    objects = _render("--set", "prometheusTokenSecrets={a,b}")
+    rule = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["a", "b"], "verbs": ["get"]}
+
+    assert _secrets(objects) == _secrets([_only(objects, "Role")]) == [rule]
+
+
+@pytest.mark.parametrize(
+    ("args", "count"),
+    [
+        ((), 0),
+        (("--api-versions", POD_MONITOR), 1),
+        (("--api-versions", POD_MONITOR, "--set", "podMonitor.enabled=false"), 0),
+        (("--set", "podMonitor.enabled=true"), 1),
+    ],
+    ids=["without the kind", "with the kind", "unwanted", "forced"],
+)
+def test_engines_are_monitored_where_the_cluster_has_the_kind_or_a_value_says_so(
+    args: tuple[str, ...], count: int
+) -> None:
+    assert [obj["kind"] for obj in _render(*args) if obj].count("PodMonitor") == count
+
+
+def test_the_pod_monitor_selects_the_engines_and_keeps_the_labels_that_queries_need() -> None:
+    monitor = _only(_render("--set", "podMonitor.enabled=true"), "PodMonitor")["spec"]
+    labels = {names.MANAGED_BY: names.MANAGED_BY_VALUE}
+
+    assert monitor["selector"]["matchLabels"] == labels
+    assert monitor["selector"]["matchExpressions"] == [{"key": names.REVISION, "operator": "Exists"}]
+    assert monitor["podTargetLabels"] == [names.DEPLOYMENT, names.REVISION]
+    assert [endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]] == [names.ENGINE_PORT_NAME]
+
+
+def test_labels_by_which_a_prometheus_selects_are_put_on_the_pod_monitor() -> None:
+    monitor = _only(_render("--set", "podMonitor.enabled=true,podMonitor.labels.release=p"), "PodMonitor")
+
+    assert monitor["metadata"]["labels"]["release"] == "p"
 
 
 def test_two_replicas_run_by_default() -> None:
