@@ -107,8 +107,12 @@ class EngineApi:
         body = {**completion.body(), "stream": True, "stream_options": {"include_usage": True}}
         async with self._request("POST", "/v1/completions", body) as response:
             _expect_ok(response)
-            async with aclosing(_chunks(response)) as chunks:
-                yield chunks
+            try:
+                async with aclosing(_chunks(response)) as chunks:
+                    yield chunks
+            finally:
+                # An engine generates on for a connection that stays.
+                response.close()
 
     @asynccontextmanager
     async def _request(
@@ -120,11 +124,7 @@ class EngineApi:
             ) as response:
                 if response.status == HTTPStatus.SERVICE_UNAVAILABLE:
                     raise Retryable(f"{path} answers HTTP 503")
-                try:
-                    yield response
-                finally:
-                    # The engine goes on generating for a connection that stays.
-                    response.close()
+                yield response
 
 
 @contextmanager

@@ -62,10 +62,7 @@ class Preflighter:
         except WrongAnswer as error:
             return failed(pod, Reason.PREFLIGHT_FAILED, f"{examination.test}: {error}")
         except TimeoutError:
-            message = f"{examination.test}: not over after {seconds:.0f} s"
-        if isinstance(attempts.broken_by, Unreachable):
-            return None
-        return failed(pod, Reason.PREFLIGHT_FAILED, attempts.explained(message))
+            return attempts.overdue(pod, examination.test, seconds)
 
     def _examination(self, pod: Object, preflight: Preflight) -> Examination:
         return Examination(
@@ -84,15 +81,21 @@ class _Attempts:
     """Tries again whenever the conversation breaks off: a full engine or a lost connection may pass."""
 
     broken_by: Retryable | None = None
+    broken_test: str = ""
 
     async def until_over(self, examination: Examination) -> Findings:
         while True:
             try:
                 return await examination.run()
             except Retryable as error:
-                self.broken_by = error
+                self.broken_by, self.broken_test = error, examination.test
                 _log.info("Preflight broke off, beginning anew", test=examination.test, error=str(error))
             await asyncio.sleep(_AGAIN_SECONDS)
 
-    def explained(self, message: str) -> str:
-        return f"{message}: {self.broken_by}" if self.broken_by else message
+    def overdue(self, pod: Object, test: str, seconds: float) -> PreflightStatus | None:
+        """Return the result of a pod that came to no end: none where the last attempt found nobody."""
+        if isinstance(self.broken_by, Unreachable):
+            return None
+        over = f"{test}: not over after {seconds:.0f} s"
+        last = f"; the last time {self.broken_test} broke off: {self.broken_by}" if self.broken_by else ""
+        return failed(pod, Reason.PREFLIGHT_FAILED, over + last)

@@ -226,6 +226,8 @@ class Engine:
         self._forget(generation)
 
     def _abort(self, generations: Sequence[Generation]) -> None:
+        if self.faults.deaf_to_leaving:
+            return
         for generation in generations:
             if generation.request in self._generations:
                 self._forget(generation)

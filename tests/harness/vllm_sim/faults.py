@@ -46,6 +46,7 @@ class Faults(_Fault):
     out_of_memory: bool = Field(
         default=False, description="exits with 1 and CUDA's message, also at run time"
     )
+    deaf_to_leaving: bool = Field(default=False, description="goes on generating for clients that have left")
     hang: bool = Field(default=False, description="the engine takes no more steps; HTTP still answers")
     unhealthy: bool = Field(default=False, description="/health answers 503")
     metrics: Literal["missing", "nan"] | None = Field(default=None, description="how /metrics is broken")
