@@ -35,3 +35,5 @@ class Reading:
     gauges: Mapping[str, float] = field(default_factory=dict)
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
     queries: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    fresh: bool = True
+    """Whether it is as of `at`; what Prometheus scraped may be older."""
