@@ -34,6 +34,14 @@ class Api:
             answer.raise_for_status()
             return await answer.text()
 
+    async def watch(self, path: str, **params: str) -> AsyncIterator[Object]:
+        """Follow a collection: what is there, then each event, until the API server ends it."""
+        params |= {"watch": "true"}
+        async with self._session.get(path, params=params, timeout=aiohttp.ClientTimeout()) as answer:
+            answer.raise_for_status()
+            async for line in answer.content:
+                yield json.loads(line)
+
     async def create(self, path: str, obj: Object) -> Object:
         """Create an object in a collection."""
         return await self._send("POST", path, obj)
