@@ -1,7 +1,7 @@
 """A cluster in which revisions roll out: pods, engines' counters and preflights follow what is planned.
 
-It replays plans for tests of `plan`: time is a number, traffic follows the route, and each revision behaves as
-the test says.
+It replays plans for tests of `plan`: time is a number, traffic follows the route, and each revision behaves
+as the test says.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ EDGES = (0.25, 0.5, 0.75, 1.0, float("inf"))
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What a revision's engines do: shares of bad events, seconds to load, and whether the preflight passes."""
+    """What a revision's engines do: shares of bad events, seconds to load, and why the preflight fails."""
 
     slow: float = 0.0
     errors: float = 0.0
@@ -154,7 +154,7 @@ class Scene(Cluster):
     def look(self) -> None:
         """Bring pods, readings and preflights up to date with what runs."""
         self._refresh_deployments()
-        pods = tuple(pod for name in self._deployments() for pod in self._pods_of(name))
+        pods = tuple(pod for name in self.revisions() for pod in self._pods_of(name))
         readings = tuple(self._reading(pod) for pod in pods if self._is_readable(pod))
         preflights = {pod["metadata"]["uid"]: self._preflight(pod) for pod in pods if _is_ready(pod)}
         unread = {
@@ -179,7 +179,8 @@ class Scene(Cluster):
         backends = route["spec"]["rules"][0]["backendRefs"]
         return {backend["name"].rpartition("-")[2]: backend["weight"] for backend in backends}
 
-    def _deployments(self) -> list[str]:
+    def revisions(self) -> list[str]:
+        """Revisions that have a Deployment."""
         return [obj["metadata"]["labels"][REVISION] for obj in self.seen.children_of_kind("Deployment")]
 
     def _pods_of(self, revision: str) -> list[Object]:
@@ -260,12 +261,12 @@ class Scene(Cluster):
                 {
                     "type": "Available",
                     "status": str(ready > 0),
-                    "lastTransitionTime": self._since(revision, ready > 0),
+                    "lastTransitionTime": self._since(revision, available=ready > 0),
                 }
             ],
         }
 
-    def _since(self, revision: str, available: bool) -> str:
+    def _since(self, revision: str, *, available: bool) -> str:
         since = self.__dict__.setdefault("_available", {})
         if since.get(revision, (None, ""))[0] != available:
             since[revision] = (available, self.seen.now.isoformat())
