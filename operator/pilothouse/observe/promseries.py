@@ -8,6 +8,7 @@ must give them.
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -45,7 +46,7 @@ def readings_of(pods: Sequence[Object], at: datetime, samples: Iterable[Sample])
     try:
         return Measured(
             tuple(
-                reading_of(pod, at, by_pod[pod["metadata"]["name"]])
+                replace(reading_of(pod, at, by_pod[pod["metadata"]["name"]]), fresh=False)
                 for pod in pods
                 if pod["metadata"]["name"] in by_pod
             ),

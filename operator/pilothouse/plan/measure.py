@@ -10,7 +10,7 @@ from pilothouse.api.samplingstatus import SamplingStatus
 from pilothouse.names import Verdict
 from pilothouse.plan.analysis import Rules, fold, verdicts
 from pilothouse.plan.capacity import Size, comparable
-from pilothouse.plan.checks import checks_of, counts_of, definition_of
+from pilothouse.plan.checks import checks_of, counter_of, definition_of
 from pilothouse.plan.observed import Observed
 from pilothouse.plan.sampling import is_due, serving, take
 
@@ -50,7 +50,7 @@ def measured(observed: Observed, policy: RolloutPolicySpec, arms: Arms) -> Measu
         serving(observed.readings, observed.pods),
         canary=arms.canary,
         stable=arms.stable,
-        counts=lambda reading: counts_of(reading, queue_class, analysis),
+        counts=counter_of(observed.readings, queue_class, analysis),
         warmup=analysis.warmup_requests,
         ready={arms.canary: arms.ready.canary, arms.stable: arms.ready.stable},
         now=observed.now,

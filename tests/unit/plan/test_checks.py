@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from builders import NOW, queue_class
-from engines import CANARY, Engine, histogram
+from counting import CANARY, Engine, histogram
 from pilothouse.api.queueclass import QueueClass
 from pilothouse.api.rolloutpolicy import Analysis
 from pilothouse.names import REVISION

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from builders import NOW, Object
-from engines import CANARY, STABLE, Engine
+from counting import CANARY, STABLE, Engine
 from pilothouse.api.samplingstatus import SamplingStatus
 from pilothouse.names import REVISION, Reason
 from pilothouse.plan import series

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import NOW, Object, queue_class
-from engines import CANARY, STABLE, Engine
+from counting import CANARY, STABLE, Engine
 from pilothouse.api.rolloutpolicy import Analysis
 from pilothouse.api.samplingstatus import SamplingStatus
 from pilothouse.plan import series
