@@ -8,4 +8,4 @@ async def _nothing(*_: object) -> Measured:
     return Measured()
 
 
-NO_LOOKS = Looks(measure=_nothing, preflights=lambda _, __: {})
+NO_LOOKS = Looks(measure=_nothing, preflights=lambda _: {})

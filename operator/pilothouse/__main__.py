@@ -21,6 +21,7 @@ from pilothouse.control.handlers import observer, watch
 from pilothouse.control.health import Health
 from pilothouse.control.leader import Leader
 from pilothouse.control.operator import Operator
+from pilothouse.control.preflights import Preflights
 from pilothouse.control.queue import Queue
 from pilothouse.control.reconcile import Decisions, Reconcile
 from pilothouse.control.record import Record
@@ -31,6 +32,7 @@ from pilothouse.names import DEPLOYMENT
 from pilothouse.observe.gather import Gather, Looks
 from pilothouse.observe.http import open_session
 from pilothouse.observe.measure import Measure
+from pilothouse.observe.preflight import Patience, Preflighter
 from pilothouse.observe.prometheus import Prometheus
 from pilothouse.observe.promql import PromQL
 from pilothouse.observe.store import Store
@@ -65,21 +67,22 @@ def main() -> None:
 async def _run(settings: Settings) -> None:
     credentials = await Credentials.load()
     async with connect(credentials) as kube, open_session() as session:
-        await _operator(settings, credentials, kube, _looks(settings, kube, session)).run()
+        await _operator(settings, credentials, kube, session).run()
 
 
-def _looks(settings: Settings, kube: Kube, session: aiohttp.ClientSession) -> Looks:
-    promql = PromQL(session, Secrets(kube, settings.namespace).token, settings.prometheus_seconds)
-    measure = Measure(
-        engines=Engines(session, _now, settings.scrape_seconds),
-        prometheus=Prometheus(promql, _now, settings.scrape_seconds),
-    )
-    return Looks(measure=measure, preflights=lambda _, __: {})
-
-
-def _operator(settings: Settings, credentials: Credentials, kube: Kube, looks: Looks) -> Operator:
+def _operator(
+    settings: Settings, credentials: Credentials, kube: Kube, session: aiohttp.ClientSession
+) -> Operator:
     store, queue = Store(), Queue[ObjectKey]()
     resync = Resync(kube, store, queue, time.monotonic)
+    engines = Engines(session, _now, settings.scrape_seconds)
+    preflights = Preflights(
+        examine=Preflighter(session, engines, Patience(settings.preflight_seconds)),
+        ended=queue.add,
+        exists=lambda key: store.get(key) is not None,
+        at_a_time=settings.preflights,
+    )
+    looks = Looks(_measure(settings, kube, session, engines), preflights)
     gather = Gather(store, partial(_list_pods, kube), looks, _now)
     reconcile = Reconcile(
         store=store,
@@ -103,9 +106,15 @@ def _operator(settings: Settings, credentials: Credentials, kube: Kube, looks: L
         workers=Workers(queue, reconcile, settings.workers),
         resync=resync,
         leader=Leader(kube, settings),
+        preflights=preflights,
         health=health,
         watch=partial(watch, observer(store, queue, resync.relisted), credentials),
     )
+
+
+def _measure(settings: Settings, kube: Kube, session: aiohttp.ClientSession, engines: Engines) -> Measure:
+    promql = PromQL(session, Secrets(kube, settings.namespace).token, settings.prometheus_seconds)
+    return Measure(engines, Prometheus(promql, _now, settings.scrape_seconds))
 
 
 async def _list_pods(kube: Kube, key: ObjectKey) -> list[Object]:

@@ -36,6 +36,10 @@ class Settings(BaseModel):
     """How long an engine may take to tell its metrics, and how long a rollout waits for Prometheus."""
     prometheus_seconds: Seconds = 5
     """How long Prometheus may take to answer; the answer is then taken at the next look."""
+    preflight_seconds: Seconds = 120
+    """How long the preflight of a pod may take; a long context adds to it."""
+    preflights: Annotated[int, Field(ge=1, le=256)] = 8
+    """How many pods are in their preflight at the same time."""
     resync_seconds: Seconds = 600
     """How often what is known is compared with what is there."""
     discovery_seconds: Seconds = 15

@@ -14,6 +14,7 @@ from typing import Final
 
 from pilothouse.control.health import Health
 from pilothouse.control.leader import Leader
+from pilothouse.control.preflights import Preflights
 from pilothouse.control.queue import Queue
 from pilothouse.control.resync import Resync
 from pilothouse.control.worker import Workers
@@ -36,6 +37,7 @@ class Operator:
     workers: Workers
     resync: Resync
     leader: Leader
+    preflights: Preflights
     health: Health
     watch: Watch
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -68,7 +70,11 @@ class Operator:
 
     async def _lead(self) -> None:
         self.resync.enqueue_all()
-        await self.workers.run()
+        try:
+            await self.workers.run()
+        finally:
+            # The next holder examines the same pods: two at once would see each other's requests.
+            await self.preflights.stop()
 
     async def _watch(self) -> None:
         await self.watch(self._handle_signals)

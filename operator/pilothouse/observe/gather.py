@@ -1,7 +1,7 @@
 """Puts together all that one reconcile may know."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -38,13 +38,13 @@ MeasureRollout = Callable[
 ]
 """Reads the engines' counters, of these pods at this time; `observe.measure` says of which."""
 
-Preflights = Callable[[ModelDeployment, Sequence[Object]], Mapping[str, PreflightStatus]]
-"""Starts the preflight of new canary pods among these, and returns by uid those that have ended."""
+Preflights = Callable[[Observed], Mapping[str, PreflightStatus]]
+"""Starts the preflight of new canary pods, and returns by uid those that have ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """The looks at the engines themselves, which only a rollout needs."""
+    """The looks at the engines themselves, of which only a rollout makes use."""
 
     measure: MeasureRollout
     preflights: Preflights
@@ -76,7 +76,7 @@ class Gather:
         wanted = under_way or drains(deployment) or _lacks_pods(children.values())
         pods = await self.list_pods(key) if wanted else ()
         measured = await self.looks.measure(deployment, policy, pods, now) if under_way else Measured()
-        return Observed(
+        observed = Observed(
             now=now,
             deployment=deployment,
             queue_class=self._queue_class(deployment),
@@ -88,11 +88,11 @@ class Gather:
             pods=tuple(pods),
             readings=measured.readings,
             unread=measured.unread,
-            preflights=self.looks.preflights(deployment, pods) if under_way else {},
             peers=peers(self.store, live),
             gateways=self._gateways(live),
             served_kinds=self.store.served_kinds,
         )
+        return replace(observed, preflights=self.looks.preflights(observed))
 
     def _queue_class(self, deployment: ModelDeployment) -> QueueClass | None:
         obj = self.store.get(ObjectKey(QUEUE_CLASS.name, "", deployment.spec.queue_class_name))

@@ -10,7 +10,7 @@ from typing import Self
 
 from pilothouse.api.modeldeploymentstatus import PreflightStatus
 from pilothouse.api.rolloutpolicy import BUILT_IN
-from pilothouse.names import Reason
+from pilothouse.names import Reason, RolloutState
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.observed import Object, Observed
 from pilothouse.plan.pods import is_ready, pods_of
@@ -90,10 +90,9 @@ class PreflightOutcome:
 
 
 def preflight_of(observed: Observed) -> Preflight | None:
-    """Return what is to be tested, or None where the policy asks for no preflight or no canary runs."""
-    canary, stable = _tried(observed)
-    policy = observed.policy or BUILT_IN
-    if not canary or not any(step.preflight for step in policy.steps):
+    """Return what is to be tested, or None where the policy asks for no preflight or no canary is tried."""
+    canary, stable = _sides(observed)
+    if not canary or not _is_tried(observed):
         return None
     pods = pods_of(observed.pods, canary.name)
     others = pods_of(observed.pods, stable.name) if stable else ()
@@ -173,7 +172,14 @@ def _seconds_to_ready(pod: Object) -> float | None:
     return (datetime.fromisoformat(ready) - datetime.fromisoformat(started)).total_seconds()
 
 
-def _tried(observed: Observed) -> tuple[Revision | None, Revision | None]:
+def _is_tried(observed: Observed) -> bool:
+    """Tell whether a rollout goes on, by a policy that asks for a preflight: who drains needs none."""
+    rollout, policy = observed.deployment.status.rollout, observed.policy or BUILT_IN
+    goes_on = rollout is not None and rollout.state != RolloutState.DRAINING
+    return goes_on and any(step.preflight for step in policy.steps)
+
+
+def _sides(observed: Observed) -> tuple[Revision | None, Revision | None]:
     """Return the canary and the stable revision, as the status names them."""
     status, revisions = observed.deployment.status, revisions_of(observed)
     canary = revisions.get(status.canary.revision) if status.canary else None

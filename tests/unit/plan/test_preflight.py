@@ -56,7 +56,7 @@ def result(uid: str, reason: str = "", message: str = "") -> PreflightStatus:
     return PreflightStatus(pod=uid, reason=reason, message=message)
 
 
-def rolling(*pods: Object) -> Observed:
+def rolling(*pods: Object, state: str = "Preflight") -> Observed:
     """A rollout under way, with these pods."""
     owner = "qwen-coder"
     records = [
@@ -68,7 +68,11 @@ def rolling(*pods: Object) -> Observed:
         }
         for number, name in enumerate(("old", "new"), start=1)
     ]
-    status = {"stable": {"revision": "old"}, "canary": {"revision": "new"}}
+    status = {
+        "stable": {"revision": "old"},
+        "canary": {"revision": "new"},
+        "rollout": {"state": state},
+    }
     return observed(
         model_deployment(status=status), children={key_of(each): each for each in records}, pods=pods
     )
@@ -150,6 +154,10 @@ def test_only_ready_pods_of_the_canary_are_tested() -> None:
     assert preflight is not None
     assert [each["metadata"]["uid"] for each in preflight.canary] == ["p1"]
     assert [each["metadata"]["uid"] for each in preflight.stable] == ["p4"]
+
+
+def test_a_canary_that_drains_is_not_tested() -> None:
+    assert preflight_of(rolling(pod(), state="Draining")) is None
 
 
 def test_without_a_canary_nothing_is_tested() -> None:
