@@ -1,7 +1,8 @@
 """Whose counters are read while a rollout is under way: of whom, and how often.
 
-The canary's pods are read each time that it has traffic, so that a failure is seen within a second or two;
-those of both sides when a sample is due, also before the canary has traffic, so that stable is known by then.
+The canary's pods are read each time that it has traffic, so that a failure is seen within a second or two,
+and a few of stable's, which show whether it fails too; those of both sides when a sample is due, also before
+the canary has traffic, so that stable is known by then.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from pilothouse.names import REVISION, RolloutState
 from pilothouse.plan.observed import Object
 from pilothouse.plan.sampling import MOST_PODS
 
+_WITNESSES: Final = 2
+"""So many of stable's pods tell a storm of the canary's from one that blows everywhere."""
 _WITHOUT_CANARY: Final = frozenset({RolloutState.WAITING, RolloutState.DRAINING})
 
 
@@ -28,9 +31,12 @@ def drains(deployment: ModelDeployment) -> bool:
 
 
 def watched(deployment: ModelDeployment, pods: Sequence[Object]) -> list[Object]:
-    """Return the canary's pods to read now, whether a sample is due or not; none while it has no traffic."""
-    canary = deployment.status.canary
-    return _readable(pods, canary.revision) if canary and canary.weight and canary.weight.desired else []
+    """Return the pods to read now, whether a sample is due or not; none while the canary has no traffic."""
+    canary, stable = deployment.status.canary, deployment.status.stable
+    if not canary or not canary.weight or not canary.weight.desired:
+        return []
+    witnesses = _readable(pods, stable.revision)[:_WITNESSES] if stable else []
+    return [*_readable(pods, canary.revision), *witnesses]
 
 
 def sampled(deployment: ModelDeployment, pods: Sequence[Object]) -> list[Object]:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from pilothouse.api.analysisstatus import AnalysisStatus
 from pilothouse.api.modeldeploymentstatus import CheckStatus, RolloutStatus
-from pilothouse.api.rolloutpolicy import RolloutPolicySpec
+from pilothouse.api.rolloutpolicy import RolloutPolicySpec, SampleSource
 from pilothouse.api.samplingstatus import SamplingStatus
 from pilothouse.names import Verdict
 from pilothouse.plan.analysis import Rules, fold, verdicts
@@ -42,7 +42,7 @@ def measured(observed: Observed, policy: RolloutPolicySpec, arms: Arms) -> Measu
     if not queue_class or not is_due(known.sampling, interval, observed.now):
         return known
     rules = Rules(checks_of(queue_class, analysis), analysis.false_alarm, analysis.min_requests)
-    why = _blindness(observed, arms) if arms.weight else ""
+    why = _blindness(observed, analysis.source, arms) if arms.weight else ""
     if why:
         return replace(known, checks=_blind(rules, known.checks, why))
     sampling, sample = take(
@@ -67,9 +67,14 @@ def remembered(rollout: RolloutStatus | None) -> Measured:
     return Measured(rollout.sampling, rollout.analysis, rollout.checks) if rollout else Measured()
 
 
-def _blindness(observed: Observed, arms: Arms) -> str:
-    """Say why there is no measurement, empty where there is one."""
-    seen = {reading.revision for reading in observed.readings if reading.pod}
+def _blindness(observed: Observed, source: SampleSource, arms: Arms) -> str:
+    """Say why there is no measurement by the policy's source, empty where there is one.
+
+    While Prometheus does not answer, pods are read directly for hard failures; those readings are ahead of
+    its own, so they are not counted.
+    """
+    by_scrape = source is SampleSource.SCRAPE
+    seen = {reading.revision for reading in observed.readings if reading.pod and reading.fresh is by_scrape}
     sides = {arms.canary: arms.ready.canary, arms.stable: arms.ready.stable}
     missing = [revision for revision, pods in sides.items() if pods and revision not in seen]
     if not missing:
