@@ -27,6 +27,7 @@ class Engine:
     started: float = 1_000.0
     counters: dict[str, float] = field(default_factory=dict)
     running: int = 0
+    waiting: int = 0
     cache: float = 0.0
     first_tokens: list[float] = field(default_factory=list)
     prompts: list[float] = field(default_factory=list)
@@ -69,6 +70,7 @@ class Engine:
             counters=own | self.counters,
             gauges={
                 series.RUNNING: float(self.running),
+                series.WAITING: float(self.waiting),
                 series.CACHE_USE: self.cache,
                 series.PROCESS_START: self.started,
             },

@@ -83,11 +83,14 @@ class _Side:
     pairs: tuple[_Pair, ...]
 
     @property
+    def new_errors(self) -> int:
+        """Errors since the last sample."""
+        return sum(max(0, pair.new.errors - pair.old.errors) for pair in self.pairs)
+
+    @property
     def errors(self) -> int:
         """Errors since the last calm sample."""
-        return self.counters.storm_errors + sum(
-            max(0, pair.new.errors - pair.old.errors) for pair in self.pairs
-        )
+        return self.counters.storm_errors + self.new_errors
 
     @property
     def requests(self) -> int:
@@ -162,7 +165,7 @@ def _silent(seen: _Seen) -> Cause | None:
 
 def _storm(seen: _Seen) -> Cause | None:
     errors, requests, stable = seen.canary.errors, seen.canary.requests, seen.stable
-    if not seen.canary.pairs or errors < max(_FEWEST_ERRORS, STORM * requests):
+    if not seen.canary.new_errors or errors < max(_FEWEST_ERRORS, STORM * requests):
         return None
     if _stable_is_awaited(seen) or _log_chance(errors, requests, _usual_share(stable)) > _CHANCE:
         return None
@@ -211,7 +214,7 @@ def _hung(seen: _Seen) -> Iterator[Cause]:
             name = seen.canary.name_of(pair.new.pod)
             yield Cause(
                 Reason.ENGINE_NOT_READY,
-                f"{name}: the engine has worked on requests for {seconds:.0f}s and generated nothing",
+                f"{name}: the engine has had requests for {seconds:.0f}s and done nothing",
             )
 
 

@@ -40,7 +40,7 @@ def counters_of(reading: Reading, counts: Mapping[str, Counts], names: Sequence[
         lengths=tuple(_lengths(reading.histograms.get(series.PROMPT_LENGTHS))),
         counts=tuple(number for name in names for number in _pair(counts.get(name))),
         cache=round(reading.gauges.get(series.CACHE_USE, 0) * _MILLION),
-        busy=(reading.fresh and reading.gauges.get(series.RUNNING, 0) > 0) or None,
+        busy=series.is_busy(reading) or None,
     )
 
 

@@ -59,13 +59,13 @@ def take(  # noqa: PLR0913 -- each is a fact of its own, named at the call
     names = _names(before.checks, (found for _, found in counted))
     window = _Window(before.sampled_at, now, names, warmup)
     read = {(entry.revision, entry.pod): counters_of(entry, found, names) for entry, found in counted}
-    canary_side = _side(before.canary, Arm.CANARY, canary, read, window)
     stable_side = _side(before.stable, Arm.STABLE, stable, read, window)
+    canary_side = _side(before.canary, Arm.CANARY, canary, read, window)
     after = SamplingStatus(
         sampled_at=now,
         definition=definition,
         checks=names,
-        canary=canary_side.counters,
+        canary=_alone_in_its_storm(canary_side.counters, stable_side.counters),
         stable=stable_side.counters,
     )
     if sampling is None:
@@ -164,3 +164,10 @@ def _storm(known: ArmCounters, pairs: Iterable[tuple[PodCounters, PodCounters]])
     if errors < STORM * requests:
         return 0, 0
     return known.storm_errors + errors, known.storm_requests + requests
+
+
+def _alone_in_its_storm(canary: ArmCounters, stable: ArmCounters) -> ArmCounters:
+    """Forget a storm that stable is in as well: it says nothing of the canary, now or later."""
+    return (
+        canary.model_copy(update={"storm_errors": 0, "storm_requests": 0}) if stable.storm_errors else canary
+    )

@@ -18,6 +18,7 @@ PREEMPTIONS: Final = "vllm:num_preemptions_total"
 PROMPT_TOKENS: Final = "vllm:prompt_tokens_total"
 GENERATION_TOKENS: Final = "vllm:generation_tokens_total"
 RUNNING: Final = "vllm:num_requests_running"
+WAITING: Final = "vllm:num_requests_waiting"
 CACHE_USE: Final = "vllm:kv_cache_usage_perc"
 """0 to 1, despite the name. It moves with every step of a long prefill, which counts no token."""
 PROCESS_START: Final = "process_start_time_seconds"
@@ -86,3 +87,8 @@ def answered(reading: Reading) -> float | None:
     """Count the requests that ended, however they did; None where the engine does not say."""
     ended = finished(reading, *REASONS)
     return None if ended is None else ended + server_errors(reading)
+
+
+def is_busy(reading: Reading) -> bool:
+    """Tell whether the engine had requests to work on at `at`; a reading that may be old does not say."""
+    return reading.fresh and any(reading.gauges.get(name, 0.0) > 0 for name in (RUNNING, WAITING))

@@ -247,6 +247,21 @@ def test_a_storm_in_which_stable_is_too_is_not_the_canarys(traffic: Traffic) -> 
     assert traffic.failure() is None
 
 
+def test_a_storm_that_both_were_in_is_not_held_against_the_canary_later(traffic: Traffic) -> None:
+    traffic.canary.fail(2)
+    traffic.stable.fail(20)
+    traffic.sample()
+    traffic.stable.serve(50)
+    traffic.canary.fail(2)
+    assert traffic.failure() is None
+
+
+def test_a_storm_that_is_over_is_no_failure(traffic: Traffic) -> None:
+    traffic.canary.fail(5)
+    traffic.sample()
+    assert traffic.failure() is None
+
+
 def test_a_share_of_errors_that_stable_has_always_had_is_no_storm(traffic: Traffic) -> None:
     traffic.stable.fail(400)
     traffic.sample()
@@ -319,8 +334,11 @@ def test_without_a_reading_to_compare_with_there_is_no_storm() -> None:
     assert failure(engines=[engine], sampling=sampled(NOW, Engine("pod-2", STABLE))) is None
 
 
-def test_an_engine_that_works_and_generates_nothing_hangs(traffic: Traffic) -> None:
-    traffic.canary.running = 3
+@pytest.mark.parametrize(("running", "waiting"), [(3, 0), (0, 1)])
+def test_an_engine_that_has_requests_and_does_nothing_hangs(
+    traffic: Traffic, running: int, waiting: int
+) -> None:
+    traffic.canary.running, traffic.canary.waiting = running, waiting
     traffic.sample()
     traffic.stable.serve(40)
     traffic.sample()
@@ -333,7 +351,7 @@ def test_an_engine_that_works_and_generates_nothing_hangs(traffic: Traffic) -> N
     )
     assert found
     assert found.reason is Reason.ENGINE_NOT_READY
-    assert found.message.endswith("the engine has worked on requests for 10s and generated nothing")
+    assert found.message.endswith("the engine has had requests for 10s and done nothing")
     assert found.message.startswith("serving-")
 
 
