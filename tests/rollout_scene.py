@@ -6,13 +6,14 @@ as the test says.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from builders import NOW, Cluster, model_deployment, observed, queue_class
 from pilothouse.api.modeldeploymentstatus import PreflightStatus
 from pilothouse.api.rolloutpolicy import RolloutPolicySpec
 from pilothouse.names import DEPLOYMENT, REVISION
-from pilothouse.plan.observed import Object, ObjectKey, Observed
+from pilothouse.plan.observed import Object, Observed
 from pilothouse.plan.readings import Histogram, Reading
 from pilothouse.plan.types import Plan
 
@@ -35,13 +36,30 @@ EDGES = (0.25, 0.5, 0.75, 1.0, float("inf"))
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What a revision's engines do: shares of bad events, seconds to load, and why the preflight fails."""
+    """What a revision's engines do.
+
+    Shares of bad events, seconds to load, why the preflight fails, whether /metrics and /health answer.
+    """
 
     slow: float = 0.0
     errors: float = 0.0
     load_seconds: float = 0.0
     preflight: str = ""
     readable: bool = True
+    healthy: bool = True
+
+
+@dataclass
+class Engine:
+    """One pod; `scheduled` and `ready` are times in seconds, None before."""
+
+    uid: str
+    revision: str
+    scheduled: float | None = None
+    ready: float | None = None
+    served: float = 0.0
+    slow: float = 0.0
+    errors: float = 0.0
 
 
 def policy(**changes: Any) -> RolloutPolicySpec:
@@ -66,13 +84,13 @@ class Scene(Cluster):
         super().__init__(seen)
         self.spec: Object = {}
         self.behaviours: dict[str, Behaviour] = {}
-        self.rate = 40.0
+        self.rate = 2000.0
         """Requests a second, all pods together."""
         self.room: int | None = None
         """How many pods can be scheduled; None for as many as are asked for."""
-        self._born: dict[str, float] = {}
-        self._served: dict[str, float] = {}
-        self._bad: dict[str, tuple[float, float]] = {}
+        self.engines: list[Engine] = []
+        self._made = 0
+        self._available: dict[str, tuple[bool, str]] = {}
         self.weights: list[tuple[float, int]] = []
         self.plans: list[Plan] = []
 
@@ -153,16 +171,16 @@ class Scene(Cluster):
 
     def look(self) -> None:
         """Bring pods, readings and preflights up to date with what runs."""
-        self._refresh_deployments()
-        pods = tuple(pod for name in self.revisions() for pod in self._pods_of(name))
-        readings = tuple(self._reading(pod) for pod in pods if self._is_readable(pod))
-        preflights = {pod["metadata"]["uid"]: self._preflight(pod) for pod in pods if _is_ready(pod)}
-        unread = {
-            pod["metadata"]["uid"]: "timed out"
-            for pod in pods
-            if _is_ready(pod) and not self._is_readable(pod)
-        }
-        self.seen = replace(self.seen, pods=pods, readings=readings, preflights=preflights, unread=unread)
+        self._follow()
+        up = [engine for engine in self.engines if self._is_ready(engine)]
+        read = [engine for engine in up if self.behaviour(engine.revision).readable]
+        self.seen = replace(
+            self.seen,
+            pods=tuple(self._pod(engine) for engine in self.engines),
+            readings=tuple(self._reading(engine) for engine in read),
+            unread={engine.uid: "timed out" for engine in up if engine not in read},
+            preflights={engine.uid: self._preflight(engine) for engine in up},
+        )
 
     def behaviour(self, revision: str) -> Behaviour:
         """How a revision behaves."""
@@ -175,88 +193,91 @@ class Scene(Cluster):
 
     def route_weights(self) -> dict[str, int]:
         """Weights of the live route by revision."""
-        route = self.seen.children[ObjectKey("HTTPRoute", "team-ide", "qwen-coder")]
-        backends = route["spec"]["rules"][0]["backendRefs"]
+        route = self.seen.child("HTTPRoute", "qwen-coder")
+        backends = route["spec"]["rules"][0]["backendRefs"] if route else []
         return {backend["name"].rpartition("-")[2]: backend["weight"] for backend in backends}
 
     def revisions(self) -> list[str]:
         """Revisions that have a Deployment."""
         return [obj["metadata"]["labels"][REVISION] for obj in self.seen.children_of_kind("Deployment")]
 
-    def _pods_of(self, revision: str) -> list[Object]:
-        return [self._pod(revision, number) for number in range(self.asked(revision))]
+    def _follow(self) -> None:
+        """Make as many pods as are asked for, let them load, and let the Deployments say so."""
+        self.engines = [each for name in self.revisions() for each in self._scaled(name)]
+        for engine in self.engines:
+            self._advance(engine)
+        live = {key: obj for key, obj in self.seen.children.items() if key.kind == "Deployment"}
+        counted = {key: {**obj, "status": self._deployment_status(obj)} for key, obj in live.items()}
+        self.seen = replace(self.seen, children={**self.seen.children, **counted})
 
-    def _pod(self, revision: str, number: int) -> Object:
-        uid = f"{revision}-{number}"
-        ready = self._is_up(uid, revision)
-        scheduled = self._is_scheduled(uid)
-        conditions = [
-            {
-                "type": "PodScheduled",
-                "status": str(scheduled),
-                "message": "0/1 nodes: Insufficient nvidia.com/gpu",
-            },
-            {"type": "Ready", "status": str(ready)},
-        ]
+    def _scaled(self, revision: str) -> list[Engine]:
+        """Pods of a revision, oldest first; those that are not ready go first."""
+        own = [engine for engine in self.engines if engine.revision == revision]
+        own.sort(key=lambda engine: not self._is_ready(engine))
+        while len(own) < self.asked(revision):
+            self._made += 1
+            own.append(Engine(f"{revision}-{self._made}", revision))
+        return own[: self.asked(revision)]
+
+    def _advance(self, engine: Engine) -> None:
+        placed = sum(each.scheduled is not None for each in self.engines)
+        if engine.scheduled is None and (self.room is None or placed < self.room):
+            engine.scheduled = self.seconds
+        if engine.scheduled is None or engine.ready is not None:
+            return
+        loaded = self.seconds - engine.scheduled >= self.behaviour(engine.revision).load_seconds
+        engine.ready = self.seconds if loaded else None
+
+    def _is_ready(self, engine: Engine) -> bool:
+        broken = f"qwen-coder-{engine.revision}" in self.broken
+        return engine.ready is not None and self.behaviour(engine.revision).healthy and not broken
+
+    def _pod(self, engine: Engine) -> Object:
+        scheduled, loaded, ready = (
+            engine.scheduled is not None,
+            engine.ready is not None,
+            self._is_ready(engine),
+        )
+        lack = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
         return {
             "kind": "Pod",
             "metadata": {
-                "name": uid,
-                "uid": uid,
+                "name": engine.uid,
+                "uid": engine.uid,
                 "namespace": "team-ide",
-                "labels": {DEPLOYMENT: "qwen-coder", REVISION: revision},
+                "labels": {DEPLOYMENT: "qwen-coder", REVISION: engine.revision},
             },
             "spec": {
                 "containers": [{"name": "engine", "resources": {"limits": {"nvidia.com/gpu": "1"}}}],
             },
             "status": {
                 "podIP": "10.0.0.1",
-                "conditions": conditions,
-                "containerStatuses": [{"name": "engine", "started": ready, "restartCount": 0}],
+                "conditions": [
+                    {"type": "PodScheduled", "status": str(scheduled), "message": "" if scheduled else lack},
+                    {"type": "Initialized", "status": "True", "lastTransitionTime": NOW.isoformat()},
+                    {
+                        "type": "Ready",
+                        "status": str(ready),
+                        "lastTransitionTime": self._at(engine.ready).isoformat(),
+                    },
+                ],
+                "containerStatuses": [
+                    {"name": "engine", "started": loaded, "ready": ready, "restartCount": 0}
+                ],
             },
         }
 
-    def _is_scheduled(self, uid: str) -> bool:
-        if self.room is None:
-            return True
-        running = [
-            name for name in sorted(self._born, key=lambda each: self._born[each]) if self._exists(name)
-        ]
-        return uid in running[: self.room]
-
-    def _exists(self, uid: str) -> bool:
-        revision, _, number = uid.rpartition("-")
-        return int(number) < self.asked(revision)
-
-    def _is_up(self, uid: str, revision: str) -> bool:
-        if f"qwen-coder-{revision}" in self.broken:
-            return False
-        self._born.setdefault(uid, self.seconds)
-        if not self._is_scheduled(uid):
-            self._born[uid] = self.seconds
-            return False
-        return self.seconds - self._born[uid] >= self.behaviour(revision).load_seconds
-
-    def _refresh_deployments(self) -> None:
-        self._born = {uid: since for uid, since in self._born.items() if self._exists(uid)}
-        self._served = {uid: served for uid, served in self._served.items() if self._exists(uid)}
-        children = dict(self.seen.children)
-        for key, obj in children.items():
-            if key.kind == "Deployment":
-                children[key] = {**obj, "status": self._deployment_status(obj)}
-        self.seen = replace(self.seen, children=children)
+    def _at(self, seconds: float | None) -> datetime:
+        return NOW + timedelta(seconds=seconds or 0)
 
     def _deployment_status(self, obj: Object) -> Object:
-        if not hasattr(self, "_born"):
-            return super()._deployment_status(obj)
         revision, wanted = obj["metadata"]["labels"][REVISION], obj["spec"]["replicas"]
-        uids = [f"{revision}-{number}" for number in range(wanted)]
-        ready = sum(self._is_up(uid, revision) for uid in uids)
+        ready = sum(self._is_ready(engine) for engine in self.engines if engine.revision == revision)
         return {
             "observedGeneration": 1,
             "replicas": wanted,
             "updatedReplicas": wanted,
-            "readyReplicas": ready,
+            "readyReplicas": min(ready, wanted),
             "conditions": [
                 {
                     "type": "Available",
@@ -267,37 +288,28 @@ class Scene(Cluster):
         }
 
     def _since(self, revision: str, *, available: bool) -> str:
-        since = self.__dict__.setdefault("_available", {})
-        if since.get(revision, (None, ""))[0] != available:
-            since[revision] = (available, self.seen.now.isoformat())
-        return str(since[revision][1])
+        known = self._available.get(revision)
+        if not known or known[0] != available:
+            known = self._available[revision] = (available, self.seen.now.isoformat())
+        return known[1]
 
     def _serve(self, seconds: float) -> None:
         """Give each ready pod its share of the requests."""
-        try:
-            weights = self.route_weights()
-        except KeyError:
-            return
-        for revision, weight in weights.items():
-            ready = [pod["metadata"]["uid"] for pod in self._pods_of(revision) if _is_ready(pod)]
-            for uid in ready:
+        for revision, weight in self.route_weights().items():
+            ready = [each for each in self.engines if each.revision == revision and self._is_ready(each)]
+            now = self.behaviour(revision)
+            for engine in ready:
                 requests = self.rate * seconds * weight / 100 / len(ready)
-                known = self._bad.get(uid, (0.0, 0.0))
-                now = self.behaviour(revision)
-                self._served[uid] = self._served.get(uid, 0.0) + requests
-                self._bad[uid] = (known[0] + requests * now.slow, known[1] + requests * now.errors)
+                engine.served += requests
+                engine.slow += requests * now.slow
+                engine.errors += requests * now.errors
 
-    def _is_readable(self, pod: Object) -> bool:
-        return _is_ready(pod) and self.behaviour(pod["metadata"]["labels"][REVISION]).readable
-
-    def _reading(self, pod: Object) -> Reading:
-        uid = pod["metadata"]["uid"]
-        served = float(int(self._served.get(uid, 0.0)))
-        slow, errors = (float(int(each)) for each in self._bad.get(uid, (0.0, 0.0)))
+    def _reading(self, engine: Engine) -> Reading:
+        served, slow, errors = (float(int(n)) for n in (engine.served, engine.slow, engine.errors))
         fast = served - slow
         return Reading(
-            pod=uid,
-            revision=pod["metadata"]["labels"][REVISION],
+            pod=engine.uid,
+            revision=engine.revision,
             at=self.seen.now,
             counters={
                 "vllm:request_success_total/stop": served - errors,
@@ -319,10 +331,6 @@ class Scene(Cluster):
             },
         )
 
-    def _preflight(self, pod: Object) -> PreflightStatus:
-        reason = self.behaviour(pod["metadata"]["labels"][REVISION]).preflight
-        return PreflightStatus(pod=pod["metadata"]["uid"], reason=reason, message="said so" if reason else "")
-
-
-def _is_ready(pod: Object) -> bool:
-    return {"type": "Ready", "status": "True"} in pod["status"]["conditions"]
+    def _preflight(self, engine: Engine) -> PreflightStatus:
+        reason = self.behaviour(engine.revision).preflight
+        return PreflightStatus(pod=engine.uid, reason=reason, message="said so" if reason else "")

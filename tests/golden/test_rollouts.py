@@ -27,7 +27,6 @@ class Log:
 
     def __init__(self) -> None:
         self.scene = scene()
-        self.scene.rate = 200.0
         self.letters: dict[str, str] = {}
         self.lines = [COLUMNS.format("time", HEAD, "applied", "pruned")]
         self.last = ""
@@ -120,14 +119,14 @@ def test_a_good_revision_is_promoted(golden: Callable[[str, str], None]) -> None
     log = Log()
     log.do("other weights, that load for 20 seconds", B)
     log.scene.behaves(log.scene.target, load_seconds=20)
-    log.watch(300)
+    log.watch(200)
     golden("promoted.log", log.text())
 
 
 def test_a_bad_revision_is_rolled_back_and_not_tried_again(golden: Callable[[str, str], None]) -> None:
     log = Log()
     log.do("other weights", B)
-    log.watch(60, until=lambda: log.scene.weight == 50)
+    log.watch(100, until=lambda: log.scene.weight == 50)
     log.do("one request in ten is slow now")
     log.scene.behaves(log.scene.target, slow=0.1)
     log.watch(120)
