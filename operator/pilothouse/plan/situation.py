@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Final
 
 from pilothouse.api.rolloutpolicy import BUILT_IN, RolloutPolicySpec
-from pilothouse.names import REVISION
 from pilothouse.plan.capacity import Size, Sizing, strategy_of
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.commands import Command, command_of
@@ -14,7 +13,8 @@ from pilothouse.plan.diagnosis import diagnose
 from pilothouse.plan.hard import failure_of
 from pilothouse.plan.license import LicenseVerdict
 from pilothouse.plan.measure import Arms, Measured, measured, remembered
-from pilothouse.plan.observed import Object, Observed
+from pilothouse.plan.observed import Observed
+from pilothouse.plan.pods import is_ready, pods_of
 from pilothouse.plan.position import position_of
 from pilothouse.plan.preflight import PreflightOutcome, outcome
 from pilothouse.plan.programmed import route_trouble
@@ -95,14 +95,8 @@ def _preflight(observed: Observed, policy: RolloutPolicySpec, canary: str) -> Pr
     if not any(step.preflight for step in policy.steps):
         return _NOT_TESTED
     rollout = observed.deployment.status.rollout
-    pods = [pod["metadata"]["uid"] for pod in observed.pods if _is_ready_pod_of(pod, canary)]
+    pods = [pod["metadata"]["uid"] for pod in pods_of(observed.pods, canary) if is_ready(pod)]
     return outcome(rollout.preflight if rollout else (), observed.preflights, pods)
-
-
-def _is_ready_pod_of(pod: Object, revision: str) -> bool:
-    meta, conditions = pod["metadata"], pod["status"].get("conditions", ())
-    is_ready = any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
-    return is_ready and meta.get("labels", {}).get(REVISION) == revision and "deletionTimestamp" not in meta
 
 
 def _lack(observed: Observed, canary: str) -> Cause | None:
