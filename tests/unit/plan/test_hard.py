@@ -223,6 +223,12 @@ def test_three_errors_in_two_hundred_at_once_are_no_storm(traffic: Traffic) -> N
     assert traffic.failure() is None
 
 
+def test_one_error_in_ten_is_left_to_the_checks(traffic: Traffic) -> None:
+    traffic.canary.serve(180)
+    traffic.canary.fail(20)
+    assert traffic.failure() is None
+
+
 def test_a_slow_trickle_of_errors_and_nothing_else_becomes_a_storm(traffic: Traffic) -> None:
     traffic.canary.fail(2)
     assert traffic.failure() is None
@@ -240,6 +246,24 @@ def test_a_calm_sample_ends_what_looked_like_a_storm(traffic: Traffic) -> None:
     assert traffic.failure() is None
 
 
+def test_a_sample_with_few_errors_is_a_calm_one(traffic: Traffic) -> None:
+    traffic.canary.serve(10)
+    traffic.canary.fail(2)
+    traffic.sample()
+    traffic.canary.fail(2)
+    assert traffic.failure() is None
+
+
+def test_errors_that_could_not_be_read_for_once_are_no_storm_when_they_can(traffic: Traffic) -> None:
+    traffic.canary.serve(100)
+    traffic.canary.fail(10)
+    traffic.sample()
+    held = traffic.canary.counters.pop(f"{series.HTTP_REQUESTS}/5xx")
+    traffic.sample()
+    traffic.canary.counters[f"{series.HTTP_REQUESTS}/5xx"] = held
+    assert traffic.failure() is None
+
+
 def test_a_storm_in_which_stable_is_too_is_not_the_canarys(traffic: Traffic) -> None:
     traffic.canary.fail(5)
     traffic.stable.serve(5)
@@ -248,11 +272,12 @@ def test_a_storm_in_which_stable_is_too_is_not_the_canarys(traffic: Traffic) -> 
 
 
 def test_a_storm_that_both_were_in_is_not_held_against_the_canary_later(traffic: Traffic) -> None:
-    traffic.canary.fail(2)
+    traffic.canary.fail(5)
     traffic.stable.fail(20)
     traffic.sample()
-    traffic.stable.serve(50)
-    traffic.canary.fail(2)
+    traffic.stable.serve(2000)
+    traffic.sample()
+    traffic.canary.fail(1)
     assert traffic.failure() is None
 
 
