@@ -26,7 +26,7 @@ def add(arm: ArmStatus, pods: Sequence[PodSample], seconds: float) -> ArmStatus:
         tokens=round(
             arm.load.tokens * fading + sum(pod.prompt_tokens + pod.generation_tokens for pod in pods), 1
         ),
-        seconds=round(arm.load.seconds * fading + len(pods) * seconds, 3),
+        seconds=round(arm.load.seconds * fading + sum(1 for pod in pods if pod.pod) * seconds, 3),
     )
     return ArmStatus(
         requests=arm.requests + sum(pod.requests for pod in pods),
