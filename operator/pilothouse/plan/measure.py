@@ -5,13 +5,16 @@ from datetime import timedelta
 
 from pilothouse.api.analysisstatus import AnalysisStatus
 from pilothouse.api.modeldeploymentstatus import CheckStatus, RolloutStatus
-from pilothouse.api.rolloutpolicy import RolloutPolicySpec, SampleSource
+from pilothouse.api.queueclass import QueueClass
+from pilothouse.api.rolloutpolicy import Analysis, RolloutPolicySpec, SampleSource
 from pilothouse.api.samplingstatus import SamplingStatus
 from pilothouse.names import Verdict
 from pilothouse.plan.analysis import Rules, fold, verdicts
 from pilothouse.plan.capacity import Size, comparable
 from pilothouse.plan.checks import checks_of, counter_of, definition_of
 from pilothouse.plan.observed import Observed
+from pilothouse.plan.podcounters import tells
+from pilothouse.plan.samples import Sample
 from pilothouse.plan.sampling import is_due, serving, take
 
 
@@ -45,8 +48,19 @@ def measured(observed: Observed, policy: RolloutPolicySpec, arms: Arms) -> Measu
     why = _blindness(observed, analysis.source, arms) if arms.weight else ""
     if why:
         return replace(known, checks=_blind(rules, known.checks, why))
-    sampling, sample = take(
-        known.sampling,
+    sampling, sample = _counted(observed, queue_class, analysis, arms, known.sampling)
+    before = known.analysis if known.sampling and known.sampling.definition == sampling.definition else None
+    state = fold(before, sample, rules) if sample else before
+    is_comparable = comparable(arms.weight, arms.ready)
+    judged = verdicts(state, rules, comparable=is_comparable) if arms.weight else ()
+    return Measured(sampling, state, judged)
+
+
+def _counted(
+    observed: Observed, queue_class: QueueClass, analysis: Analysis, arms: Arms, before: SamplingStatus | None
+) -> tuple[SamplingStatus, Sample | None]:
+    return take(
+        before,
         serving(observed.readings, observed.pods),
         canary=arms.canary,
         stable=arms.stable,
@@ -56,10 +70,6 @@ def measured(observed: Observed, policy: RolloutPolicySpec, arms: Arms) -> Measu
         now=observed.now,
         definition=definition_of(queue_class, analysis),
     )
-    state = fold(known.analysis, sample, rules) if sample else known.analysis
-    is_comparable = comparable(arms.weight, arms.ready)
-    judged = verdicts(state, rules, comparable=is_comparable) if arms.weight else ()
-    return Measured(sampling, state, judged)
 
 
 def remembered(rollout: RolloutStatus | None) -> Measured:
@@ -74,12 +84,14 @@ def _blindness(observed: Observed, source: SampleSource, arms: Arms) -> str:
     its own, so they are not counted.
     """
     by_scrape = source is SampleSource.SCRAPE
-    seen = {reading.revision for reading in observed.readings if reading.pod and reading.fresh is by_scrape}
+    told = [reading for reading in observed.readings if reading.pod and reading.fresh is by_scrape]
+    seen = {reading.revision for reading in told if tells(reading)}
     sides = {arms.canary: arms.ready.canary, arms.stable: arms.ready.stable}
     missing = [revision for revision, pods in sides.items() if pods and revision not in seen]
     if not missing:
         return ""
-    words = next(iter(observed.unread.values()), "no engine could be read")
+    mute = "an engine answers without its counters" if told else "no engine could be read"
+    words = next(iter(observed.unread.values()), mute)
     return f"no measurement of revision {', '.join(missing)}: {words}"
 
 

@@ -50,3 +50,12 @@ def test_while_prometheus_is_the_source_and_away_the_engines_own_word_is_not_cou
     assert {check.message for check in blind.checks} == {
         "no measurement of revision b, a: Prometheus: HTTP 503"
     }
+
+
+def test_an_engine_that_answers_without_its_counters_is_no_measurement() -> None:
+    mute = Reading(pod="pod-b", revision="b", at=NOW)
+    blind = measure(reading("a"), mute)
+    assert {check.verdict for check in blind.checks} == {Verdict.ERROR}
+    assert {check.message for check in blind.checks} == {
+        "no measurement of revision b: an engine answers without its counters"
+    }
