@@ -110,7 +110,7 @@ class RolloutStatus(Status):
     step: int = 0
     """The current step, counted from 1."""
     steps: int = 0
-    """How many steps the policy has."""
+    """How many steps there are: the policy's, and the promotion."""
     step_started_at: Timestamp | None = None
     """When the current step began."""
     checks: Annotated[tuple[CheckStatus, ...], Field(json_schema_extra=list_map("name"))] = ()
