@@ -3,6 +3,7 @@
     PilothouseError
     ├── Retryable                   the network, a timeout, 429, 5xx: the same request may succeed later
     │   ├── Conflict                409: the object is not what it was thought to be; look again
+    │   │   └── Outdated            the ModelDeployment has changed since it was decided about
     │   ├── Unreadable              an engine or a Prometheus gave no measurement
     │   └── Unreachable             an engine took no connection
     └── Terminal                    another 4xx: the same request will be refused again
@@ -30,6 +31,10 @@ class Retryable(PilothouseError):  # noqa: N818 -- the name is the outcome
 
 class Conflict(Retryable):
     """The object is another one, or belongs to someone else, or changed meanwhile."""
+
+
+class Outdated(Conflict):
+    """The ModelDeployment has changed since it was decided about."""
 
 
 class Unreadable(Retryable):

@@ -1,24 +1,27 @@
-"""Writes a status: once, and only if it differs from the live one."""
+"""Writes a status: once, only if it differs from the live one, and never over what was not seen."""
 
 from typing import Any
 
 from pilothouse.act.kube import Kube
+from pilothouse.errors import Conflict, Outdated
 from pilothouse.plan.observed import Object, key_of
 
 
-async def write_status(kube: Kube, live: Object, status: Object, version: int | None = None) -> Object | None:
+async def write_status(kube: Kube, live: Object, status: Object) -> Object | None:
     """Make `status` the status of `live`; return the server's answer, or None where nothing was to be done.
 
-    Raises what `Kube.patch_status` raises; a Conflict means that an object of the same name took its place,
-    or, where a `version` is given, that the object has changed since that version.
+    Raises Outdated where the object is not at the version of `live` any more, and what else
+    `Kube.patch_status` raises. The API server checks the version alone: of a patch to a status it ignores the
+    uid, but no two objects of a name have had the same version.
     """
     patch = merge_patch(live.get("status") or {}, status)
     if not patch:
         return None
-    metadata = {"uid": live["metadata"]["uid"]}
-    if version is not None:
-        metadata["resourceVersion"] = str(version)
-    return await kube.patch_status(key_of(live), {"metadata": metadata, "status": patch})
+    body = {"metadata": {"resourceVersion": live["metadata"]["resourceVersion"]}, "status": patch}
+    try:
+        return await kube.patch_status(key_of(live), body)
+    except Conflict as error:
+        raise Outdated(str(error)) from error
 
 
 def merge_patch(before: Object, after: Object) -> Object:

@@ -23,7 +23,7 @@ from pilothouse.act.status import write_status
 from pilothouse.api.common import FieldError, field_errors
 from pilothouse.control.queue import SETTLE_SECONDS
 from pilothouse.control.record import Record, Recorded
-from pilothouse.errors import Conflict, NotFound, Retryable, Terminal
+from pilothouse.errors import NotFound, Outdated, Retryable, Terminal
 from pilothouse.observe.gather import Gather
 from pilothouse.observe.store import Store
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
@@ -76,7 +76,7 @@ class Reconcile:
 
     async def __call__(self, key: ObjectKey) -> Outcome:
         """Reconcile; every exception ends here, as an outcome."""
-        live, version = self.store.get(key), self.store.version(key) or 0
+        live = self.store.live(key)
         generation = live["metadata"].get("generation") if live else None
         with structlog.contextvars.bound_contextvars(
             controller=metrics.CONTROLLER,
@@ -86,17 +86,17 @@ class Reconcile:
             reconcile_id=uuid.uuid4().hex[:12],
         ):
             started = time.perf_counter()
-            outcome = await self._guarded(live, version)
+            outcome = await self._guarded(live)
             metrics.RECONCILE_SECONDS.labels(metrics.CONTROLLER).observe(time.perf_counter() - started)
             metrics.RECONCILES.labels(metrics.CONTROLLER, outcome.result).inc()
             return outcome
 
-    async def _guarded(self, live: Object | None, version: int) -> Outcome:
+    async def _guarded(self, live: Object | None) -> Outcome:
         try:
             # What is being deleted gets nothing new: its children would hold up the deletion.
             if live is None or live["metadata"].get("deletionTimestamp"):
                 return DONE
-            return await self._reconcile(live, version)
+            return await self._reconcile(live)
         except NotFound:
             return DONE
         except Retryable as error:
@@ -112,19 +112,20 @@ class Reconcile:
             _log.exception("Reconcile failed unexpectedly, trying again")
             return Outcome(Result.RETRY)
 
-    async def _reconcile(self, live: Object, version: int) -> Outcome:
+    async def _reconcile(self, live: Object) -> Outcome:
+        try:
+            return await self._decide(live)
+        except Outdated:
+            return await self._look_anew(key_of(live))
+
+    async def _decide(self, live: Object) -> Outcome:
         try:
             observed = await self.gather(live)
         except ValidationError as error:
             await self._say(live, self.decide.invalid(live, field_errors(error), self.gather.now()))
             return Outcome(Result.GIVE_UP)
         plan = self.decide.plan(observed)
-        if not plan.commits:
-            return await self._carry_out(Recorded(live), observed, plan)
-        try:
-            recorded = await self.record(live, version, plan)
-        except Conflict:
-            return await self._look_anew(key_of(live))
+        recorded = await self.record(live, plan) if plan.commits else Recorded(live)
         return await self._carry_out(recorded, observed, plan)
 
     async def _look_anew(self, key: ObjectKey) -> Outcome:

@@ -10,7 +10,7 @@ from typing import Final
 
 from pilothouse.act.kube import Kube
 from pilothouse.act.status import write_status
-from pilothouse.errors import Conflict, NotFound, PilothouseError, Retryable
+from pilothouse.errors import NotFound, Outdated, PilothouseError, Retryable
 from pilothouse.plan.observed import Object
 from pilothouse.plan.types import Event, Plan
 from pilothouse.telemetry.logging import get_logger
@@ -35,16 +35,16 @@ class Record:
     kube: Kube
     upsert: Callable[[Object], object]
 
-    async def __call__(self, live: Object, version: int, plan: Plan) -> Recorded:
-        """Write the plan's status; `live` is what the decision was made from, as it was at `version`.
+    async def __call__(self, live: Object, plan: Plan) -> Recorded:
+        """Write the plan's status; `live` is what the decision was made from.
 
-        Raises Conflict where the object has changed since, and any other error but for a rollback: traffic
+        Raises Outdated where the object has changed since, and any other error but for a rollback: traffic
         leaves a bad revision even while no status can be written.
         """
         rollback = rollback_of(live, plan)
         try:
-            answer = await write_status(self.kube, live, plan.status, version)
-        except (Conflict, NotFound):
+            answer = await write_status(self.kube, live, plan.status)
+        except (Outdated, NotFound):
             raise
         except PilothouseError as error:
             if not rollback:

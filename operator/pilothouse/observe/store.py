@@ -77,6 +77,11 @@ class Store:
         entry = self._entries[key.kind].get(key)
         return _decode(entry) if entry else None
 
+    def live(self, key: ObjectKey) -> Object | None:
+        """Return the object with the resourceVersion at which it is known, to be written at that version."""
+        obj, version = self.get(key), self.version(key)
+        return obj and {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version)}}
+
     def version(self, key: ObjectKey) -> int | None:
         """Return the version at which the object is known."""
         entry = self._entries[key.kind].get(key)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from builders import manifest
 from fake_kube import FakeKube
 from pilothouse.act.status import merge_patch, write_status
-from pilothouse.errors import Conflict
+from pilothouse.errors import Outdated
 from pilothouse.plan.observed import key_of
 
 _VALUES = st.recursive(
@@ -45,24 +45,25 @@ def test_equal_statuses_need_no_patch(status: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("before", [None, {}])
 async def test_a_first_status_is_written(before: dict[str, Any] | None) -> None:
-    kube = FakeKube(manifest())
-    live = {**manifest(), "status": before}
+    kube = FakeKube()
+    live = {**kube.put(manifest()), "status": before}
     answer = await write_status(kube, live, {"phase": "Ready"})
     assert answer
     assert answer["status"] == {"phase": "Ready"}
-    assert kube.bodies == [{"metadata": {"uid": "u1"}, "status": {"phase": "Ready"}}]
+    assert kube.requests == [("patch_status", key_of(live))]
 
 
 async def test_an_unchanged_status_costs_no_request() -> None:
-    kube = FakeKube(manifest())
-    assert await write_status(kube, {**manifest(), "status": {"phase": "Ready"}}, {"phase": "Ready"}) is None
+    kube = FakeKube()
+    live = kube.put({**manifest(), "status": {"phase": "Ready"}})
+    assert await write_status(kube, live, {"phase": "Ready"}) is None
     assert kube.requests == []
 
 
 async def test_a_status_is_not_written_over_a_change_that_was_not_seen() -> None:
-    kube = FakeKube(manifest())
-    seen = int(kube.put(manifest())["metadata"]["resourceVersion"])
+    kube = FakeKube()
+    seen = kube.put(manifest())
     kube.put(manifest({"replicas": 3}))
-    with pytest.raises(Conflict):
-        await write_status(kube, manifest(), {"phase": "Ready"}, seen)
-    assert "status" not in kube.objects[key_of(manifest())]
+    with pytest.raises(Outdated):
+        await write_status(kube, seen, {"phase": "Ready"})
+    assert "status" not in kube.objects[key_of(seen)]

@@ -14,7 +14,7 @@ from pilothouse.act.events import Events
 from pilothouse.api.common import FieldError
 from pilothouse.control.reconcile import DONE, Decisions, Outcome, Reconcile, Result
 from pilothouse.control.record import Record
-from pilothouse.errors import Conflict, NamespaceTerminating, Retryable, Terminal
+from pilothouse.errors import NamespaceTerminating, Retryable, Terminal
 from pilothouse.names import Reason
 from pilothouse.observe.gather import Gather
 from pilothouse.observe.store import Store
@@ -190,7 +190,7 @@ async def test_events_come_with_the_status_that_they_tell_of(world: World) -> No
 
 async def test_no_event_is_posted_for_a_status_that_was_not_written(world: World) -> None:
     world.plan = planned(status={"phase": "Ready"}, events=(Event("Normal", Reason.READY, "serves"),))
-    world.kube.before = _raise(Conflict("another uid"))
+    world.kube.before = _raise(Retryable("timeout"))
     await world.reconcile()
     assert world.writes == [("patch_status", "ModelDeployment")]
 

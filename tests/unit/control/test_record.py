@@ -144,6 +144,15 @@ async def test_a_change_that_comes_in_while_it_is_decided_is_not_overwritten(wor
     assert world.status == {}
 
 
+async def test_no_status_is_written_over_a_change_that_was_not_seen(world: World) -> None:
+    world.plan = deciding({"phase": "Ready"}, objects=(), commits=False)
+    world.kube.put(manifest({"replicas": 3}))
+    assert await world.reconcile() == Outcome(Result.AGAIN)
+    assert world.status == {}
+    await world.reconcile()
+    assert world.status == {"phase": "Ready"}
+
+
 async def test_what_is_gone_gets_no_objects(world: World) -> None:
     world.plan = deciding(ROLLED_BACK)
     world.fail(NotFound("gone"), "patch_status")

@@ -15,7 +15,6 @@ from pilothouse.observe.targets import rolls_out, sampled, watched
 from pilothouse.plan.observed import Object
 from pilothouse.plan.readings import Reading
 from pilothouse.plan.sampling import MOST_PODS
-from pilothouse.plan.sampling import MOST_PODS
 from unit.observe.engines import pod
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

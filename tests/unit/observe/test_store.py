@@ -45,6 +45,12 @@ def test_what_was_put_in_comes_out(store: Store) -> None:
     assert store.keys(MODEL_DEPLOYMENT) == [KEY]
 
 
+def test_what_is_written_back_is_at_the_version_that_is_known(store: Store) -> None:
+    store.upsert(at(7, manifest()))
+    assert store.live(KEY) == at(7, manifest())
+    assert store.live(LANE) is None
+
+
 def test_an_older_version_changes_nothing(store: Store) -> None:
     store.upsert(at(5, manifest({"replicas": 5})))
     assert not store.upsert(at(4, manifest({"replicas": 4})))
