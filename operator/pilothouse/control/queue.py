@@ -1,9 +1,9 @@
 """Keys that wait to be reconciled.
 
 A key waits at most once and is never processed twice at a time; one that comes in while it is processed is
-queued again afterwards. Changes by people go before timers and resyncs. A failing key comes back ever later,
-and success forgets that. A timer is dropped when the key is taken, because the reconcile says anew when to
-come back.
+queued again afterwards. Changes by people and looks at a canary go before other timers and resyncs. A failing
+key comes back ever later, and success forgets that. A timer is dropped when the key is taken, because the
+reconcile says anew when to come back.
 
 The clock and the timers are those of the event loop.
 """
@@ -13,7 +13,7 @@ import itertools
 import random
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from pilothouse.telemetry.metrics import QUEUE_DEPTH, QUEUE_LATENCY, QUEUE_RETRIES
 
@@ -40,6 +40,11 @@ class _Waiting:
     since: float
 
 
+class _Timer(NamedTuple):
+    handle: asyncio.TimerHandle
+    priority: Priority
+
+
 class Queue(Generic[Key]):
     """A de-duplicating queue with delays and backoff per key. Not thread-safe."""
 
@@ -50,7 +55,7 @@ class Queue(Generic[Key]):
         self._waiting: dict[Key, _Waiting] = {}
         self._running: dict[Key, float] = {}
         self._again: dict[Key, Priority] = {}
-        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._timers: dict[Key, _Timer] = {}
         self._failures: dict[Key, int] = {}
         self._open = asyncio.Event()
         self._open.set()
@@ -70,15 +75,17 @@ class Queue(Generic[Key]):
         self._waiting[key] = _Waiting(priority, ticket, known.since if known else _now())
         self._order.put_nowait((priority, ticket, key))
 
-    def add_after(self, key: Key, seconds: float) -> None:
-        """Queue the key later; of two timers of a key the sooner counts."""
+    def add_after(self, key: Key, seconds: float, priority: Priority = Priority.ROUTINE) -> None:
+        """Queue the key later; of two timers of a key the sooner counts, with the better priority of both."""
         due = _now() + seconds
         known = self._timers.get(key)
         if known:
-            if known.when() <= due:
+            priority = min(priority, known.priority)
+            if known.handle.when() <= due:
+                self._timers[key] = _Timer(known.handle, priority)
                 return
-            known.cancel()
-        self._timers[key] = asyncio.get_running_loop().call_at(due, self._ring, key)
+            known.handle.cancel()
+        self._timers[key] = _Timer(asyncio.get_running_loop().call_at(due, self._ring, key), priority)
 
     def retry(self, key: Key, at_least: float = 0.0) -> float:
         """Queue the key after its backoff, doubled each time; return the seconds."""
@@ -133,12 +140,11 @@ class Queue(Generic[Key]):
         QUEUE_LATENCY.observe(now - waiting.since)
         timer = self._timers.pop(key, None)
         if timer:
-            timer.cancel()
+            timer.handle.cancel()
         return key
 
     def _ring(self, key: Key) -> None:
-        del self._timers[key]
-        self.add(key, Priority.ROUTINE)
+        self.add(key, self._timers.pop(key).priority)
 
 
 def _now() -> float:

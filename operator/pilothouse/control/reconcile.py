@@ -21,11 +21,12 @@ from pilothouse.act.events import Events
 from pilothouse.act.kube import Kube
 from pilothouse.act.status import write_status
 from pilothouse.api.common import FieldError, field_errors
-from pilothouse.control.queue import SETTLE_SECONDS
+from pilothouse.control.queue import SETTLE_SECONDS, Priority
 from pilothouse.control.record import Record, Recorded
 from pilothouse.errors import NotFound, Outdated, Retryable, Terminal
 from pilothouse.observe.gather import Gather
 from pilothouse.observe.store import Store
+from pilothouse.observe.targets import rolls_out
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
 from pilothouse.plan.types import Event, Plan
 from pilothouse.telemetry import metrics
@@ -45,10 +46,11 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How it ended, and for `again` and `retry` the seconds to wait at least."""
+    """How it ended, for `again` and `retry` the seconds to wait at least, and who goes first then."""
 
     result: Result
     after: float = 0.0
+    priority: Priority = Priority.ROUTINE
 
 
 DONE: Final = Outcome(Result.DONE)
@@ -132,7 +134,7 @@ class Reconcile:
         """Read what the watch has not brought yet, and begin again at once."""
         _log.info("Changed meanwhile, looking anew")
         self.store.upsert(await self.kube.get(key))
-        return Outcome(Result.AGAIN)
+        return Outcome(Result.AGAIN, priority=Priority.CHANGE)
 
     async def _carry_out(self, recorded: Recorded, observed: Observed, plan: Plan) -> Outcome:
         try:
@@ -146,13 +148,14 @@ class Reconcile:
             again = self.decide.plan(_after(observed, applied))
             await self._say(recorded.live, _without_events(again, recorded.events))
             return Outcome(Result.RETRY)
+        priority = Priority.CHANGE if rolls_out(observed.deployment) else Priority.ROUTINE
         if applied.changed:
             # Children first, for all that wait: the status is told when what was changed has settled.
-            return Outcome(Result.AGAIN, SETTLE_SECONDS)
+            return Outcome(Result.AGAIN, SETTLE_SECONDS, priority)
         await self._say(recorded.live, plan)
-        return (
-            DONE if plan.requeue_after is None else Outcome(Result.AGAIN, plan.requeue_after.total_seconds())
-        )
+        if plan.requeue_after is None:
+            return DONE
+        return Outcome(Result.AGAIN, plan.requeue_after.total_seconds(), priority)
 
     async def _say(self, live: Object, plan: Plan) -> None:
         """Write the status if it is news, and post Events only with it: otherwise both are tried again."""

@@ -46,4 +46,4 @@ class Workers:
             return
         self._queue.forget(key)
         if outcome.result is Result.AGAIN:
-            self._queue.add_after(key, outcome.after)
+            self._queue.add_after(key, outcome.after, outcome.priority)

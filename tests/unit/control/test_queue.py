@@ -108,6 +108,25 @@ async def test_of_two_timers_the_sooner_counts(queue: Queue[str]) -> None:
 
 
 @in_virtual_time
+async def test_a_look_at_a_canary_goes_before_other_timers(queue: Queue[str]) -> None:
+    queue.add_after("routine", 1)
+    queue.add_after("canary", 1, Priority.CHANGE)
+    await asyncio.sleep(2)
+    assert [await _next(queue), await _next(queue)] == ["canary", "routine"]
+
+
+@in_virtual_time
+async def test_of_two_timers_the_better_priority_counts(queue: Queue[str]) -> None:
+    queue.add_after("a", 1)
+    queue.add_after("b", 1, Priority.CHANGE)
+    queue.add_after("b", 0.5)
+    queue.add_after("c", 1)
+    queue.add_after("c", 2, Priority.CHANGE)
+    await asyncio.sleep(3)
+    assert [await _next(queue) for _ in range(3)] == ["b", "c", "a"]
+
+
+@in_virtual_time
 async def test_taking_a_key_drops_its_timer(queue: Queue[str]) -> None:
     queue.add_after("a", 5)
     queue.add("a")

@@ -12,6 +12,7 @@ from fake_looks import NO_LOOKS
 from pilothouse.act.apply import Apply
 from pilothouse.act.events import Events
 from pilothouse.api.common import FieldError
+from pilothouse.control.queue import Priority
 from pilothouse.control.reconcile import DONE, Decisions, Outcome, Reconcile, Result
 from pilothouse.control.record import Record
 from pilothouse.errors import NamespaceTerminating, Retryable, Terminal
@@ -133,6 +134,13 @@ async def test_nothing_is_written_when_all_is_as_planned(world: World) -> None:
 async def test_a_plan_says_when_to_come_back(world: World) -> None:
     world.plan = planned(requeue_after=timedelta(seconds=30))
     assert await world.reconcile() == Outcome(Result.AGAIN, 30.0)
+
+
+async def test_a_canary_is_looked_at_again_before_what_is_routine(world: World) -> None:
+    canary = {"canary": {"revision": "b"}, "rollout": {"state": "Holding"}}
+    world.declare({**manifest(), "status": canary})
+    world.plan = planned(status=canary, requeue_after=timedelta(seconds=1))
+    assert await world.reconcile() == Outcome(Result.AGAIN, 1.0, Priority.CHANGE)
 
 
 async def test_a_refusal_is_in_the_status_and_tried_again(world: World) -> None:

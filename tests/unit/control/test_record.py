@@ -11,6 +11,7 @@ from fake_kube import FakeKube
 from fake_looks import NO_LOOKS
 from pilothouse.act.apply import Apply
 from pilothouse.act.events import Events
+from pilothouse.control.queue import Priority
 from pilothouse.control.reconcile import DONE, Decisions, Outcome, Reconcile, Result
 from pilothouse.control.record import Record
 from pilothouse.errors import NotFound, PilothouseError, Retryable, Terminal
@@ -109,6 +110,7 @@ def world() -> World:
     return World()
 
 
+ANEW = Outcome(Result.AGAIN, priority=Priority.CHANGE)
 STATUS, APPLY, EVENT = ("patch_status", "ModelDeployment"), ("apply", "HTTPRoute"), ("create", "Event")
 
 
@@ -126,7 +128,7 @@ async def test_a_decision_that_is_carried_out_already_ends_as_any_other(world: W
 
 async def test_a_decision_from_what_has_changed_since_is_dropped_and_made_anew_at_once(world: World) -> None:
     world.kube.put({**manifest({"replicas": 3}), "status": {"phase": "Ready"}})
-    assert await world.reconcile() == Outcome(Result.AGAIN)
+    assert await world.reconcile() == ANEW
     assert world.status == {"phase": "Ready"}
     assert APPLY not in world.asked
     await world.reconcile()
@@ -140,14 +142,14 @@ async def test_a_change_that_comes_in_while_it_is_decided_is_not_overwritten(wor
         world.while_deciding = lambda: None
 
     world.while_deciding = edit
-    assert await world.reconcile() == Outcome(Result.AGAIN)
+    assert await world.reconcile() == ANEW
     assert world.status == {}
 
 
 async def test_no_status_is_written_over_a_change_that_was_not_seen(world: World) -> None:
     world.plan = deciding({"phase": "Ready"}, objects=(), commits=False)
     world.kube.put(manifest({"replicas": 3}))
-    assert await world.reconcile() == Outcome(Result.AGAIN)
+    assert await world.reconcile() == ANEW
     assert world.status == {}
     await world.reconcile()
     assert world.status == {"phase": "Ready"}
