@@ -10,16 +10,17 @@ import marshal
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from sys import intern
 from typing import Final
 
 from pilothouse.kinds import GOVERNING, MODEL_DEPLOYMENT, WATCHED, Kind
-from pilothouse.names import DEPLOYMENT
+from pilothouse.names import DEPLOYMENT, RolloutState
 from pilothouse.observe.references import references
 from pilothouse.observe.standing import Standing, standing_of
 from pilothouse.observe.trim import trim
 from pilothouse.plan.observed import Object, ObjectKey, key_of
-from pilothouse.telemetry.metrics import WATCHED_OBJECTS
+from pilothouse.telemetry.metrics import ROLLOUTS, WATCHED_OBJECTS
 
 _GOVERNING: Final = frozenset(kind.name for kind in GOVERNING)
 
@@ -42,9 +43,12 @@ class Store:
         self._children: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)
         self._dependants: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)
         self._standings: dict[ObjectKey, Standing] = {}
+        self._rollouts: dict[ObjectKey, str] = {}
         self._served: frozenset[str] = frozenset()
         for kind in WATCHED:
             WATCHED_OBJECTS.labels(kind.name).set_function(self._entries[kind.name].__len__)
+        for state in RolloutState:
+            ROLLOUTS.labels(state).set_function(partial(self._count, state))
 
     def upsert(self, obj: Object) -> bool:
         """Take in an object; tell whether anything that a decision may read has changed."""
@@ -55,8 +59,8 @@ class Store:
         trimmed = trim(obj)
         self._forget(key)
         self._remember(key, _entry(trimmed, version))
-        if key.kind == MODEL_DEPLOYMENT.name and (standing := standing_of(trimmed)):
-            self._standings[key] = standing
+        if key.kind == MODEL_DEPLOYMENT.name:
+            self._place(key, trimmed)
         return known is None or _decode(known) != trimmed
 
     def evict(self, key: ObjectKey, version: int) -> bool:
@@ -131,11 +135,21 @@ class Store:
         for reference in entry.references:
             self._dependants[reference].add(key)
 
+    def _place(self, key: ObjectKey, deployment: Object) -> None:
+        if standing := standing_of(deployment):
+            self._standings[key] = standing
+        if rollout := (deployment.get("status") or {}).get("rollout"):
+            self._rollouts[key] = rollout.get("state", "")
+
+    def _count(self, state: RolloutState) -> int:
+        return sum(each == state for each in self._rollouts.values())
+
     def _forget(self, key: ObjectKey) -> None:
         entry = self._entries[key.kind].pop(key, None)
         if entry is None:
             return
         self._standings.pop(key, None)
+        self._rollouts.pop(key, None)
         if entry.owner:
             _discard(self._children, entry.owner, key)
         for reference in entry.references:

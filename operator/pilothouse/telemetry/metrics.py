@@ -19,6 +19,7 @@
 | pilothouse_leader | gauge | |
 | pilothouse_scrapes_total | counter | result: success, failure |
 | pilothouse_scrape_duration_seconds | histogram | |
+| pilothouse_rollouts | gauge | state: as in `.status.rollout.state` |
 | pilothouse_rollbacks_total | counter | reason |
 | pilothouse_unrecorded_rollbacks_total | counter | |
 
@@ -127,6 +128,9 @@ SCRAPE_SECONDS: Final = Histogram(
     "How long a successful read of an engine's metrics took.",
     buckets=_DURATIONS,
     registry=REGISTRY,
+)
+ROLLOUTS: Final = Gauge(
+    "pilothouse_rollouts", "ModelDeployments that roll out. Labeled by state.", ("state",), registry=REGISTRY
 )
 ROLLBACKS: Final = Counter(
     "pilothouse_rollbacks",

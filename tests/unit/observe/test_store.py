@@ -8,6 +8,7 @@ from builders import manifest
 from pilothouse.kinds import MODEL_DEPLOYMENT
 from pilothouse.observe.store import Store
 from pilothouse.plan.observed import Object, ObjectKey, key_of
+from pilothouse.telemetry.metrics import REGISTRY
 
 KEY = ObjectKey("ModelDeployment", "team-ide", "qwen-coder")
 LANE = ObjectKey("QueueClass", "", "completion")
@@ -184,3 +185,19 @@ def _play(store: Store, event: tuple[int, str, bool, str, int]) -> None:
         store.evict(key_of(obj), version)
     else:
         store.upsert(obj)
+
+
+def test_rollouts_are_counted_by_state_until_they_end(store: Store) -> None:
+    def counted() -> list[float | None]:
+        return [
+            REGISTRY.get_sample_value("pilothouse_rollouts", {"state": state})
+            for state in ("Holding", "Baking")
+        ]
+
+    seen = []
+    for version, status in enumerate(
+        ({"rollout": {"state": "Holding"}}, {"rollout": {"state": "Baking"}}, {})
+    ):
+        store.upsert(at(version + 1, {**manifest(), "status": status}))
+        seen.append(counted())
+    assert seen == [[1, 0], [0, 1], [0, 0]]
