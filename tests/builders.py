@@ -116,9 +116,9 @@ class Cluster:
         """Edit the spec (generation moves) or any other field of what is seen."""
         if spec is not None:
             meta = self.seen.deployment.metadata
-            raw = manifest(spec, generation=meta.generation + 1)
-            parsed = ModelDeployment.parse({**raw, "status": self.plan.status})
-            fields["deployment"] = parsed
+            raw = manifest(spec, generation=meta.generation + 1, annotations=meta.annotations)
+            status = self.seen.deployment.status
+            fields["deployment"] = ModelDeployment.parse(raw).model_copy(update={"status": status})
         self.seen = replace(self.seen, **fields)
         return self
 

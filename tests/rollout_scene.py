@@ -60,6 +60,7 @@ class Engine:
     served: float = 0.0
     slow: float = 0.0
     errors: float = 0.0
+    busy: bool = False
 
 
 def policy(**changes: Any) -> RolloutPolicySpec:
@@ -88,6 +89,8 @@ class Scene(Cluster):
         """Requests a second, all pods together."""
         self.room: int | None = None
         """How many pods can be scheduled; None for as many as are asked for."""
+        self.before = seen
+        """What the last plan was made from."""
         self.engines: list[Engine] = []
         self._made = 0
         self._available: dict[str, tuple[bool, str]] = {}
@@ -164,6 +167,7 @@ class Scene(Cluster):
         wait = seconds if seconds is not None else min(wait, 1.0)
         self._serve(wait)
         self.look()
+        self.before = self.seen
         planned = self.tick(wait)
         self.plans.append(planned)
         self.weights.append((self.seconds, self.weight))
@@ -295,11 +299,14 @@ class Scene(Cluster):
 
     def _serve(self, seconds: float) -> None:
         """Give each ready pod its share of the requests."""
+        for engine in self.engines:
+            engine.busy = False
         for revision, weight in self.route_weights().items():
             ready = [each for each in self.engines if each.revision == revision and self._is_ready(each)]
             now = self.behaviour(revision)
             for engine in ready:
                 requests = self.rate * seconds * weight / 100 / len(ready)
+                engine.busy = True
                 engine.served += requests
                 engine.slow += requests * now.slow
                 engine.errors += requests * now.errors
@@ -322,7 +329,7 @@ class Scene(Cluster):
                 "vllm:generation_tokens_total": served * 20,
                 "vllm:num_preemptions_total": 0.0,
             },
-            gauges={"vllm:num_requests_running": 1.0, "vllm:num_requests_waiting": 0.0},
+            gauges={"vllm:num_requests_running": float(engine.busy), "vllm:num_requests_waiting": 0.0},
             histograms={
                 "vllm:time_to_first_token_seconds": Histogram(EDGES, (fast, fast, served, served, served)),
                 "vllm:request_prompt_tokens": Histogram(

@@ -26,7 +26,7 @@ def rollout_of(
     stable = stable_of(observed, revisions)
     canary = _canary(observed, known)
     if target and _takes_over(observed, record, target, stable):
-        decided = Rollout(target, target, record=record)
+        decided = Rollout(target, target, record=replace(record, rollout=None))
     elif stable and canary and canary.name != stable.name:
         decided = continued(observed, Canary(stable, canary, target), record, verdict)
     else:

@@ -1,6 +1,7 @@
 """What happens while no canary runs: nothing, a wait for its turn, or the beginning of a rollout."""
 
 from dataclasses import replace
+from typing import Final
 
 from pilothouse import names
 from pilothouse.api.modeldeploymentstatus import RejectedRevision, RolloutStatus
@@ -10,24 +11,28 @@ from pilothouse.plan.cause import Cause
 from pilothouse.plan.fleet import gate, own_entry
 from pilothouse.plan.observed import Observed
 from pilothouse.plan.position import beginning
-from pilothouse.plan.record import Record, checkpoint_of, rejection_of
+from pilothouse.plan.record import Record, checkpoint_of, rejection_of, with_rejection
 from pilothouse.plan.revision import Revision
 from pilothouse.plan.rollout import SOON, TURN, Rollout
 from pilothouse.plan.serving import asked_replicas, ready_replicas
 from pilothouse.plan.situation import Canary, command_about, policy_of
 from pilothouse.plan.steps import FULL, capacity_at, promotion
 
+_HEEDED: Final = frozenset({Verb.ABORT, Verb.RETRY})
+"""What can be said of a revision that is not tried yet; the rest waits for its rollout."""
+
 
 def idle(observed: Observed, stable: Revision | None, target: Revision | None, record: Record) -> Rollout:
     """Decide what to do while no canary runs."""
     record = _rested(observed, stable, record)
-    drains = bool(record.rollout and record.rollout.state == RolloutState.DRAINING)
-    resting = Rollout(stable, target, record=record, again=TURN if drains else None)
+    resting = Rollout(stable, target, record=record, again=TURN if record.rollout else None)
     if not stable or not target or stable.name == target.name:
         return resting
     command = command_about(observed, target.name)
-    if command:
+    if command and command.verb in _HEEDED:
         record = replace(record, last_command=command.text)
+    if command and command.verb is Verb.ABORT:
+        record = _aborted(observed, target, record)
     asked_again = record.last_command.startswith(f"{Verb.RETRY}/{target.name}")
     rejection = rejection_of(record, target)
     if rejection and not (command and command.verb is Verb.RETRY):
@@ -35,20 +40,29 @@ def idle(observed: Observed, stable: Revision | None, target: Revision | None, r
     record = replace(record, rejected=tuple(each for each in record.rejected if each != rejection))
     wait = _wait(observed, target, asked_again=asked_again)
     if wait:
-        waiting = _waiting(observed, record, wait)
-        return replace(resting, record=waiting, cause=wait, again=TURN if _is_queued(record) else SOON)
+        queued = _queued(observed)
+        record = replace(record, rollout=_waiting(observed, queued, wait))
+        return replace(resting, record=record, cause=wait, again=TURN if queued else SOON)
     return _begun(observed, Canary(stable, target, target), record)
+
+
+def _aborted(observed: Observed, target: Revision, record: Record) -> Record:
+    """Reject what a person does not want to begin; one that failed before stays rejected for that."""
+    if rejection_of(record, target):
+        return record
+    cause = Cause(Reason.ABORTED, f"revision {target.name} was aborted by command before it began")
+    return replace(record, rejected=with_rejection(record.rejected, observed, target, cause))
 
 
 def _rested(observed: Observed, stable: Revision | None, record: Record) -> Record:
     """Note when the pods that gave way are gone; nothing else is left of a rollout that has ended."""
     rollout, rollback = record.rollout, record.last_rollback
-    is_waiting = rollout is not None and rollout.state == RolloutState.WAITING
     if stable and _others_run(observed, stable.name):
-        return record
+        drains = rollout is not None and rollout.state == RolloutState.DRAINING
+        return replace(record, rollout=rollout if drains else None)
     if rollback and not rollback.finished_at:
         rollback = rollback.model_copy(update={"finished_at": observed.now})
-    return replace(record, rollout=rollout if is_waiting else None, last_rollback=rollback)
+    return replace(record, rollout=None, last_rollback=rollback)
 
 
 def _others_run(observed: Observed, stable: str) -> bool:
@@ -69,17 +83,21 @@ def _wait(observed: Observed, target: Revision, *, asked_again: bool) -> Cause |
     )
 
 
-def _waiting(observed: Observed, record: Record, wait: Cause) -> Record:
-    queued_at = record.rollout.started_at if _is_queued(record) and record.rollout else observed.now
-    waiting = RolloutStatus(
-        state=RolloutState.WAITING, reason=wait.reason, message=wait.message, started_at=queued_at
+def _waiting(observed: Observed, queued: RolloutStatus | None, wait: Cause) -> RolloutStatus:
+    return RolloutStatus(
+        state=RolloutState.WAITING,
+        reason=wait.reason,
+        message=wait.message,
+        started_at=queued.started_at if queued else observed.now,
     )
-    return replace(record, rollout=waiting)
 
 
-def _is_queued(record: Record) -> bool:
-    rollout = record.rollout
-    return bool(rollout and rollout.state == RolloutState.WAITING and rollout.reason == Reason.ROLLOUT_QUEUED)
+def _queued(observed: Observed) -> RolloutStatus | None:
+    """Return the place in the queue that it has already."""
+    rollout = observed.deployment.status.rollout
+    if not rollout or (rollout.state, rollout.reason) != (RolloutState.WAITING, Reason.ROLLOUT_QUEUED):
+        return None
+    return rollout
 
 
 def _begun(observed: Observed, under_way: Canary, record: Record) -> Rollout:

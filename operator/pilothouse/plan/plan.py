@@ -1,5 +1,6 @@
 """The whole decision for one ModelDeployment: all that should be, from all that was observed."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -12,6 +13,7 @@ from pilothouse.plan.license import LicenseVerdict, license_verdict
 from pilothouse.plan.lifecycle import lifecycle_of
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
 from pilothouse.plan.podtemplate import pod_template
+from pilothouse.plan.record import record_of
 from pilothouse.plan.revision import Revision, hash_of, inputs_of, next_number, revisions_of
 from pilothouse.plan.rollout import Rollout
 from pilothouse.plan.route import http_route
@@ -29,7 +31,7 @@ def plan(observed: Observed) -> Plan:
     refusal, verdict = refusal_of(observed), license_verdict(observed)
     revisions = revisions_of(observed)
     target = _target(observed, revisions) if verdict.allowed and not refusal else None
-    rollout = Rollout(None, None) if verdict.drains else rollout_of(observed, revisions, target, verdict)
+    rollout = _nothing(observed) if verdict.drains else rollout_of(observed, revisions, target, verdict)
     found = findings(observed, rollout, refusal, verdict)
     objects = _objects(observed, rollout, verdict)
     prunes = _prunes(observed, objects)
@@ -43,6 +45,11 @@ def plan(observed: Observed) -> Plan:
         requeue_after=_sooner(*waits),
         commits=decides(observed.deployment.status, status),
     )
+
+
+def _nothing(observed: Observed) -> Rollout:
+    """Stop all that runs, and remember what is not to be tried again."""
+    return Rollout(None, None, record=replace(record_of(observed.deployment.status), rollout=None))
 
 
 def _target(observed: Observed, revisions: dict[str, Revision]) -> Revision | None:
