@@ -17,14 +17,18 @@ RESULTS = Path(__file__).parent / "results"
 async def surroundings(api: Api) -> str:
     """Return one line on the machine and one on the versions."""
     kubernetes = (await api.get("/version"))["gitVersion"]
+    return f"{machine()}Kubernetes {kubernetes}, kopf {version('kopf')}, aiohttp {version('aiohttp')}.\n"
+
+
+def machine() -> str:
+    """Return one line on the machine and one on Pilothouse itself."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     load = "/".join(f"{value:.1f}" for value in os.getloadavg())
     cores = f"{os.cpu_count()} cores ({_processor()})"
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {cores}, shared with the whole control plane, {memory:.0f} GiB; "
+        f"{datetime.now(UTC):%Y-%m-%d}, {cores}, shared with whatever else ran, {memory:.0f} GiB; "
         f"load average at the start {load}.\n"
-        f"Pilothouse {_commit()}, Kubernetes {kubernetes}, "
-        f"Python {platform.python_version()}, kopf {version('kopf')}, aiohttp {version('aiohttp')}.\n"
+        f"Pilothouse {_commit()}, Python {platform.python_version()}.\n"
     )
 
 
@@ -36,9 +40,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def publish(name: str, text: str) -> None:
     """Print a result and keep it."""
+    keep(name, text)
+    print(text)
+
+
+def keep(name: str, text: str) -> None:
+    """Write a result to its file."""
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / name).write_text(text)
-    print(text)
 
 
 def _commit() -> str:
