@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -5,10 +6,13 @@ from pydantic import ValidationError
 
 from builders import manifest
 from fake_looks import NO_LOOKS
+from pilothouse.api.modeldeploymentstatus import PreflightStatus
 from pilothouse.api.rolloutpolicy import BUILT_IN
-from pilothouse.observe.gather import Gather
+from pilothouse.observe.gather import Gather, Looks
+from pilothouse.observe.measured import Measured
 from pilothouse.observe.store import Store
 from pilothouse.plan.observed import Object, ObjectKey, Observed
+from pilothouse.plan.readings import Reading
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 POD = {"kind": "Pod", "metadata": {"name": "p"}}
@@ -48,7 +52,7 @@ GATEWAY = {
 }
 
 
-async def observe(*known: Object, live: Object | None = None) -> Observed:
+async def observe(*known: Object, live: Object | None = None, looks: Looks = NO_LOOKS) -> Observed:
     """Gather for `qwen-coder` when these objects are known."""
     store = Store()
     for version, obj in enumerate(known, start=1):
@@ -57,7 +61,7 @@ async def observe(*known: Object, live: Object | None = None) -> Observed:
     async def list_pods(_: ObjectKey) -> list[Object]:
         return [POD]
 
-    return await Gather(store, list_pods, NO_LOOKS, lambda: NOW)(live or manifest())
+    return await Gather(store, list_pods, looks, lambda: NOW)(live or manifest())
 
 
 async def test_what_the_spec_names_is_found() -> None:
@@ -99,3 +103,30 @@ async def test_children_of_a_former_object_of_the_same_name_are_not_seen() -> No
 async def test_an_object_that_an_older_schema_let_in_is_refused_by_name_of_its_field() -> None:
     with pytest.raises(ValidationError, match="replicas"):
         await observe(live=manifest({"replicas": -1}))
+
+
+READING = Reading(pod="u", revision="bbbbbbbbbb", at=NOW)
+TESTED = PreflightStatus(pod="u")
+
+
+async def looked_at(state: str) -> Observed:
+    """Gather while a canary is in this state, all pods ready."""
+
+    async def measure(_: object, __: object, pods: Sequence[Object], now: datetime) -> Measured:
+        assert (pods, now) == ([POD], NOW)
+        return Measured((READING,), {"v": "no answer within 1 s"})
+
+    status = {"canary": {"revision": "bbbbbbbbbb"}, "rollout": {"state": state}}
+    looks = Looks(measure, lambda observed: {"u": TESTED} if observed.pods else {})
+    return await observe(deployment(2), live={**manifest(), "status": status}, looks=looks)
+
+
+async def test_a_canary_is_looked_at_though_all_pods_are_ready() -> None:
+    observed = await looked_at("Holding")
+    assert (observed.pods, observed.readings) == ((POD,), (READING,))
+    assert (observed.unread, observed.preflights) == ({"v": "no answer within 1 s"}, {"u": TESTED})
+
+
+async def test_a_canary_that_waits_for_its_turn_costs_no_request() -> None:
+    observed = await looked_at("Waiting")
+    assert (observed.pods, observed.readings, observed.preflights) == ((), (), {})
