@@ -23,7 +23,7 @@ class ComparisonStatus(Status):
 
 
 class BlockStatus(Status):
-    """How much more the stable pods differ than independent requests would, in blocks of one length."""
+    """How much more pods differ than independent requests would make them, in blocks of one length."""
 
     chi_squared: float = 0.0
     """The sum of the pods' squared deviations from their common share, in units of a binomial variance."""
@@ -34,7 +34,7 @@ class BlockStatus(Status):
     total: tuple[float, ...] = ()
     """All events of the current block, pod by pod in the order of `pods`."""
     last: tuple[float, ...] = ()
-    """Bad and all events of the last block, where there was one stable pod only."""
+    """Bad and all events of the last block, where there was one pod only."""
 
 
 class CheckAnalysisStatus(Status):
@@ -54,8 +54,12 @@ class CheckAnalysisStatus(Status):
     """The comparison since the rollout began."""
     step: ComparisonStatus = ComparisonStatus()
     """The comparison since the current step began."""
-    blocks: tuple[BlockStatus, ...] = ()
+    requests: float = 0.0
+    """The canary's requests in these windows: fewer than its events where a request has several."""
+    stable_blocks: tuple[BlockStatus, ...] = ()
     """The over-dispersion among the stable pods, by block length."""
+    canary_blocks: tuple[BlockStatus, ...] = ()
+    """The over-dispersion of the canary from one block to the next, by block length."""
     unread: int = 0
     """How many samples in a row had canary pods but no measurement of this check."""
 

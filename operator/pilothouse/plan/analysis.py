@@ -6,6 +6,7 @@ says, crosses its share of the rollout's false-alarm bound; see docs/decisions/0
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from pilothouse.api.analysisstatus import (
     AnalysisStatus,
@@ -18,6 +19,9 @@ from pilothouse.plan import evidence, likeness, overdispersion
 from pilothouse.plan.overdispersion import Clock
 from pilothouse.plan.samples import Arm, Check, Counts, PodSample, Sample
 from pilothouse.plan.verdict import Case, judge
+
+_ALL: Final = "all"
+"""What stands for all canary pods together where pods are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ def fold(state: AnalysisStatus | None, sample: Sample, rules: Rules) -> Analysis
                 canary=_counts(canary, check.name),
                 stable=_counts(stable, check.name),
                 canary_pods=len(canary),
+                requests=sum(pod.requests for pod in canary),
                 comparable=alike or not check.compares_load,
                 pods=pods,
                 clock=clock,
@@ -64,13 +69,13 @@ def fold(state: AnalysisStatus | None, sample: Sample, rules: Rules) -> Analysis
 
 
 def begin_step(state: AnalysisStatus) -> AnalysisStatus:
-    """Begin a new step: requests count anew, and so does a second comparison beside that of the rollout."""
+    """Begin a new step: requests, load and a second comparison, beside that of the rollout, count anew."""
     checks = tuple(check.model_copy(update={"step": ComparisonStatus()}) for check in state.checks)
     return state.model_copy(
         update={
             "steps": state.steps + 1,
-            "canary": ArmStatus(load=state.canary.load),
-            "stable": ArmStatus(load=state.stable.load),
+            "canary": ArmStatus(),
+            "stable": ArmStatus(),
             "checks": checks,
         }
     )
@@ -83,7 +88,7 @@ def observed_share(state: AnalysisStatus) -> float | None:
 
 
 def verdicts(state: AnalysisStatus | None, rules: Rules, *, comparable: bool) -> tuple[CheckStatus, ...]:
-    """Judge each check; latencies are deferred where this step's loads can't be alike (`comparable` false)."""
+    """Judge each check; latencies are deferred where loads can't be alike (`comparable` false)."""
     now = state or AnalysisStatus()
     known = {check.name: check for check in now.checks}
     unlike = _unlike(now)
@@ -110,6 +115,7 @@ class _Window:
     canary: Mapping[str, Counts]
     stable: Mapping[str, Counts]
     canary_pods: int
+    requests: float
     comparable: bool
     pods: tuple[str, ...]
     clock: Clock
@@ -118,27 +124,32 @@ class _Window:
 def _fold_check(seen: CheckAnalysisStatus, window: _Window) -> CheckAnalysisStatus:
     canary, stable = _total(window.canary), _total(window.stable)
     compared = window.comparable and canary.total > 0 and stable.total > 0
+    arm = (_ALL,) if compared else ()
     return seen.model_copy(
         update={
-            **(_compared(seen, canary, stable) if compared else {}),
-            "blocks": overdispersion.add(seen.blocks, window.stable, window.pods, window.clock),
+            **(_compared(seen, canary, stable, window.requests) if compared else {}),
+            "stable_blocks": overdispersion.add(seen.stable_blocks, window.stable, window.pods, window.clock),
+            "canary_blocks": overdispersion.add(seen.canary_blocks, {_ALL: canary}, arm, window.clock),
             "unread": _unread(seen.unread, window),
         }
     )
 
 
 def _unread(before: int, window: _Window) -> int:
-    """Count the samples in a row in which the canary had pods and none of them could be read for this check."""
+    """Count the samples in a row in which the canary had pods and none was read for this check."""
     return before + 1 if window.canary_pods and not window.canary else 0
 
 
-def _compared(seen: CheckAnalysisStatus, canary: Counts, stable: Counts) -> dict[str, object]:
+def _compared(
+    seen: CheckAnalysisStatus, canary: Counts, stable: Counts, requests: float
+) -> dict[str, object]:
     """Only windows in which both arms had events say anything of their difference."""
     return {
         "canary_bad": seen.canary_bad + canary.bad,
         "canary_total": seen.canary_total + canary.total,
         "stable_bad": seen.stable_bad + stable.bad,
         "stable_total": seen.stable_total + stable.total,
+        "requests": seen.requests + requests,
         "rollout": evidence.add(seen.rollout, canary, stable),
         "step": evidence.add(seen.step, canary, stable),
     }

@@ -13,7 +13,7 @@ from typing import Final
 from pilothouse.api.analysisstatus import ComparisonStatus
 from pilothouse.plan.samples import Counts
 
-_ODDS: Final = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
+_ODDS: Final = (1.6, 2.2, 4.0, 12.0)
 """The alternatives: by how much the odds of a bad event differ from those at the boundary."""
 
 

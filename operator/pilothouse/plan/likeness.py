@@ -12,6 +12,9 @@ _MEMORY: Final = 60.0
 """Load is looked at over about this many seconds: long enough to be a mean, short enough to see a change."""
 
 _LOAD_BAND: Final = 1.5
+"""Beyond this factor, either way, loads are unlike."""
+
+_DEVIATIONS: Final = 2.0
 _FEWEST_REQUESTS: Final = 20
 _LENGTHS_DISTANCE: Final = 0.1
 _LENGTHS_DEVIATIONS: Final = 4.0
@@ -36,15 +39,24 @@ def add(arm: ArmStatus, pods: Sequence[PodSample], seconds: float) -> ArmStatus:
 
 
 def unlike_load(canary: LoadStatus, stable: LoadStatus) -> str:
-    """Say how load per pod differs, "" where it is alike."""
+    """Say how load per pod clearly differs, "" where it is alike."""
+    if stable.requests <= 0:
+        return "LoadImbalance: stable has no requests of late" if canary.requests else ""
+    time = canary.seconds / stable.seconds
+    each = stable.tokens / stable.requests or 1.0
     for what, ours, theirs in (
-        ("requests", canary.requests, stable.requests),
-        ("tokens", canary.tokens, stable.tokens),
+        ("requests", canary.requests, stable.requests * time),
+        ("tokens", canary.tokens / each, stable.tokens / each * time),
     ):
-        ratio = _ratio(ours * stable.seconds, theirs * canary.seconds)
-        if not 1 / _LOAD_BAND <= ratio <= _LOAD_BAND:
-            return f"LoadImbalance: a canary pod has {ratio:.2f} times the {what} of a stable pod"
+        if _outside(ours, theirs):
+            return f"LoadImbalance: a canary pod has {ours / theirs:.2f} times the {what} of a stable pod"
     return ""
+
+
+def _outside(ours: float, theirs: float) -> bool:
+    """Allow for chance: few requests differ by more than the band."""
+    least, most = theirs / _LOAD_BAND, theirs * _LOAD_BAND
+    return ours < least - _DEVIATIONS * math.sqrt(least) or ours > most + _DEVIATIONS * math.sqrt(most)
 
 
 def unlike_prompts(canary: Sequence[float], stable: Sequence[float]) -> str:
@@ -69,10 +81,6 @@ def _deviations(pairs: Iterable[tuple[float, float]], ours: float, theirs: float
     # Wilson and Hilferty: the cube root of chi squared is nearly normal.
     spread = 2 / (9 * degrees)
     return float(((chi_squared / degrees) ** (1 / 3) - (1 - spread)) / math.sqrt(spread))
-
-
-def _ratio(ours: float, theirs: float) -> float:
-    return ours / theirs if theirs > 0 else (math.inf if ours > 0 else 1.0)
 
 
 def _sums(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:

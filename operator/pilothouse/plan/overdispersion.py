@@ -8,6 +8,7 @@ Blocks of several lengths are looked at, since runs that outlast a block are not
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Final
 
 from pilothouse.api.analysisstatus import BlockStatus
@@ -17,8 +18,8 @@ BLOCKS: Final = (30.0, 60.0, 120.0)
 """The lengths of the blocks, in seconds."""
 
 _MEMORY: Final = 600.0
-_PRIOR: Final = 2.0
-_PRIOR_DEGREES: Final = 2.0
+_PRIOR_DEGREES: Final = 1.0
+_CHAIN_DEGREES: Final = 8.0
 _NONE: Final = Counts(0.0, 0.0)
 
 
@@ -36,40 +37,49 @@ class Clock:
 
 
 def tick(elapsed: Sequence[float], seconds: float) -> Clock:
-    """Go on by one window. With the longest block all end, so that they stay nested."""
-    now = [before + seconds for before in elapsed or (0.0,) * len(BLOCKS)]
-    over = [now[-1] >= BLOCKS[-1] or at >= length for at, length in zip(now, BLOCKS, strict=True)]
-    return Clock(
-        ended=tuple(at if end else 0.0 for at, end in zip(now, over, strict=True)),
-        running=tuple(0.0 if end else round(at, 3) for at, end in zip(now, over, strict=True)),
-    )
+    """Go on by one window. A block ends only where the shorter one does, so that they are nested."""
+    ended, running, inner = [], [], True
+    for before, length in zip(elapsed or (0.0,) * len(BLOCKS), BLOCKS, strict=True):
+        now = round(before + seconds, 3)
+        inner = inner and now >= length
+        ended.append(now if inner else 0.0)
+        running.append(0.0 if inner else now)
+    return Clock(tuple(ended), tuple(running))
 
 
 def add(
     blocks: Sequence[BlockStatus], counts: Mapping[str, Counts], pods: Sequence[str], clock: Clock
 ) -> tuple[BlockStatus, ...]:
-    """Add one window's counts by pod; `pods` are those of the open blocks, new ones at the end."""
-    grown = (_grow(block, counts, pods) for block in blocks or (BlockStatus(),) * len(BLOCKS))
-    return tuple(
-        _close(block, lasted) if lasted else block for block, lasted in zip(grown, clock.ended, strict=True)
+    """Add one window's counts by pod; `pods` are those of the longest open block, new ones at the end."""
+    carried = tuple(counts.get(pod, _NONE) for pod in pods)
+    added = []
+    for before, lasted in zip(blocks or (BlockStatus(),) * len(BLOCKS), clock.ended, strict=True):
+        block = _grow(before, carried) if carried else before
+        carried = _groups(block) if lasted else ()
+        added.append(_close(block, lasted) if lasted else block)
+    return tuple(added)
+
+
+def _grow(block: BlockStatus, counts: Sequence[Counts]) -> BlockStatus:
+    """Add what the next shorter block, or the window, had pod by pod."""
+    so_far = chain(_groups(block), repeat(_NONE))
+    new = [(old.bad + count.bad, old.total + count.total) for old, count in zip(so_far, counts, strict=False)]
+    return BlockStatus(
+        chi_squared=block.chi_squared,
+        degrees=block.degrees,
+        bad=tuple(bad for bad, _ in new),
+        total=tuple(total for _, total in new),
+        last=block.last,
     )
 
 
-def _grow(block: BlockStatus, counts: Mapping[str, Counts], pods: Sequence[str]) -> BlockStatus:
-    """Add to the open block. Its sums are in the order of `pods`; one that ended starts at zero."""
-    bad = dict(zip(pods, block.bad, strict=False))
-    total = dict(zip(pods, block.total, strict=False))
-    return block.model_copy(
-        update={
-            "bad": tuple(bad.get(pod, 0.0) + counts.get(pod, _NONE).bad for pod in pods),
-            "total": tuple(total.get(pod, 0.0) + counts.get(pod, _NONE).total for pod in pods),
-        }
-    )
+def _groups(block: BlockStatus) -> tuple[Counts, ...]:
+    return tuple(Counts(bad, total) for bad, total in zip(block.bad, block.total, strict=True))
 
 
 def _close(block: BlockStatus, seconds: float) -> BlockStatus:
     """End a block that lasted `seconds`: what it says of the noise is kept, older blocks fade."""
-    groups = [Counts(bad, total) for bad, total in zip(block.bad, block.total, strict=True) if total > 0]
+    groups = [group for group in _groups(block) if group.total > 0]
     alone = len(groups) == 1
     # A single pod has nobody to differ from but itself: its last block stands in for a second pod.
     compared = [*groups, Counts(*block.last)] if alone and block.last else groups
@@ -82,14 +92,21 @@ def _close(block: BlockStatus, seconds: float) -> BlockStatus:
     )
 
 
-def factor(blocks: Sequence[BlockStatus]) -> float:
-    """Return the variance of a count over the binomial one, at least 1: the largest of all block lengths."""
-    return max((1.0, *(_estimate(block) for block in blocks)))
+def factor(stable: Sequence[BlockStatus], canary: Sequence[BlockStatus], prior: float) -> float:
+    """Return the variance of a count over the binomial one: the largest of all block lengths, at least 1.
+
+    Each estimate starts from the one before it, the first from `prior`, so that few blocks move it little.
+    """
+    estimate = _estimate(stable[0], prior, _PRIOR_DEGREES) if stable else prior
+    largest = max(1.0, estimate)
+    for block in (*stable[1:], *canary):
+        estimate = _estimate(block, estimate, _CHAIN_DEGREES)
+        largest = max(largest, estimate)
+    return largest
 
 
-def _estimate(block: BlockStatus) -> float:
-    """Average in a little prior for what has not been seen yet."""
-    return (block.chi_squared + _PRIOR * _PRIOR_DEGREES) / (block.degrees + _PRIOR_DEGREES)
+def _estimate(block: BlockStatus, before: float, degrees: float) -> float:
+    return (block.chi_squared + before * degrees) / (block.degrees + degrees)
 
 
 def _deviation(groups: Sequence[Counts]) -> tuple[float, int]:

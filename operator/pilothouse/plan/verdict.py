@@ -14,6 +14,13 @@ from pilothouse.plan.samples import Check
 _FALSE_PASS: Final = 0.05
 """The probability that a check passes a canary that is worse by its margin."""
 
+_ROLLOUT_SHARE: Final = 0.8
+"""The rollout's part of the false-alarm bound; the steps after the first share the rest."""
+
+_LATENCY_NOISE: Final = 10.0
+_OTHER_NOISE: Final = 2.0
+"""The over-dispersion, by request, that is assumed until it is learnt."""
+
 _UNREAD: Final = 3
 """After so many samples in a row without a measurement a check is an error, no longer a matter of waiting."""
 
@@ -40,9 +47,9 @@ class Case:
 def judge(case: Case) -> CheckStatus:
     """Judge one check."""
     seen = case.seen
-    overdispersion_factor = overdispersion.factor(seen.blocks)
-    rollout = weigh(seen.rollout, case.check.margin, overdispersion_factor)
-    step = weigh(seen.step, case.check.margin, overdispersion_factor)
+    noise = _overdispersion(case)
+    rollout = weigh(seen.rollout, case.check.margin, noise)
+    step = weigh(seen.step, case.check.margin, noise)
     failing = _failing(case, rollout, step)
     verdict, message = _verdict(case, failing, passing=_passes(case, rollout))
     stable = _share(seen.rollout.stable, seen.rollout)
@@ -72,15 +79,16 @@ def _verdict(case: Case, failing: float, *, passing: bool) -> tuple[Verdict, str
 
 
 def _failing(case: Case, rollout: Evidence, step: Evidence) -> float:
-    """Say how near a failure is, 1 being one: half of the bound is the rollout's, half its steps'.
+    """Say how near a failure is, 1 being one. The bound is shared by the rollout as a whole and its steps.
 
-    The first step is the rollout so far; step j > 1 gets 1 / (j (j - 1)) of the steps' half, which sums to 1.
+    The first step is the rollout so far; step j > 1 gets 1 / (j (j - 1)) of the steps' part, which sums to 1.
     """
-    half = case.false_alarm / 2
-    of_rollout = rollout.worse / -math.log(half)
+    of_rollout = rollout.worse / -math.log(case.false_alarm * _ROLLOUT_SHARE)
     if case.steps <= 1:
         return max(0.0, of_rollout)
-    of_step = step.worse / -math.log(half / (case.steps * (case.steps - 1)))
+    of_step = step.worse / -math.log(
+        case.false_alarm * (1 - _ROLLOUT_SHARE) / (case.steps * (case.steps - 1))
+    )
     return max(0.0, of_rollout, of_step)
 
 
@@ -93,15 +101,22 @@ def _passes(case: Case, rollout: Evidence) -> bool:
 
 def _breach(case: Case) -> str:
     """Say that stable itself is clearly beyond the lane's objective, "" where it is not."""
-    objective, seen = case.check.objective, case.seen
-    if objective is None or seen.stable_total <= 0:
+    objective, step = case.check.objective, case.seen.step
+    if objective is None or step.weight <= 0:
         return ""
-    factor = overdispersion.factor(seen.blocks)
-    share = seen.stable_bad / seen.stable_total
-    deviation = math.sqrt(factor * objective * (1 - objective) / seen.stable_total)
+    share = step.stable / step.weight
+    deviation = math.sqrt(_overdispersion(case) * objective * (1 - objective) / step.weight)
     if share <= objective + _BREACH_DEVIATIONS * deviation:
         return ""
     return f"StableBreached: stable has {share:.1%} bad where the lane allows {objective:.1%}"
+
+
+def _overdispersion(case: Case) -> float:
+    """Start from what is usual for the check; all events of one request may be alike."""
+    seen = case.seen
+    each = max(1.0, seen.canary_total / seen.requests) if seen.requests else 1.0
+    usual = _LATENCY_NOISE if case.check.compares_load else _OTHER_NOISE
+    return overdispersion.factor(seen.stable_blocks, seen.canary_blocks, usual * each)
 
 
 def _share(weighted: float, comparison: ComparisonStatus) -> float | None:
