@@ -26,7 +26,7 @@ class Traffic(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """How the canary differs: factors of its prefill and decode times, added shares of errors and length stops."""
+    """How the canary differs: factors of prefill and decode time, added shares of errors and length stops."""
 
     name: str
     prefill: float = 1.0

@@ -43,6 +43,7 @@ class Requests:
     cut: NDArray[np.bool_]
 
 
+@np.errstate(invalid="ignore")  # after the end all times are infinite, and differences of them no number
 def requests(cell: Cell, rollouts: int, rng: np.random.Generator) -> Requests:
     """Serve the cell's traffic; lanes are the canary pods of all rollouts, then the stable ones."""
     scale = cell.scale
@@ -63,12 +64,10 @@ def requests(cell: Cell, rollouts: int, rng: np.random.Generator) -> Requests:
         )
     errors = ERRORS + np.where(canary, cell.fault.errors, 0.0)[:, None]
     stops = LENGTH_STOPS + np.where(canary, cell.fault.length_stops, 0.0)[:, None]
-    with np.errstate(invalid="ignore"):
-        waited = first - arrived
     return Requests(
         first_token_at=first,
         finished_at=finished,
-        ttft=waited,
+        ttft=first - arrived,
         per_token=per_token,
         prompt=prompt,
         output=output,
@@ -135,7 +134,7 @@ def _batched(
     first, finished, per_token = (np.empty_like(arrived) for _ in range(3))
     free, busy = np.zeros(lanes), np.zeros(lanes)
     running = np.zeros((SLOTS, lanes))
-    for index in range(count):  # after the end all times are infinite, and differences of them no number
+    for index in range(count):
         at, cost = arrived[:, index], prefill[:, index]
         slot = running[index % SLOTS]
         start = np.maximum(np.maximum(at, free), slot)
@@ -143,8 +142,7 @@ def _batched(
         busy *= np.exp(-np.maximum(start - free, 0) / 2.0)
         busy += (1 - busy) * (1 - np.exp(-cost / 2.0))
         token = start + cost
-        with np.errstate(invalid="ignore"):
-            others = (running > token).sum(axis=0)
+        others = (running > token).sum(axis=0)
         each = heavy * (TOKEN_FIXED + TOKEN_EACH * others) / (1 - 0.7 * np.minimum(busy, 1.0))
         done = token + each * output[:, index]
         slot[:] = done

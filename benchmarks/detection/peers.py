@@ -1,6 +1,6 @@
 """The same traffic as others judge it, for as long as the policy's steps take.
 
-Each function returns the window (counted from the canary's first) at which each rollout is aborted, -1 for never.
+Each returns the window, counted from the canary's first, at which each rollout is aborted; -1 for never.
 """
 
 import numpy as np
@@ -81,7 +81,7 @@ def _p95(histogram: Floats) -> NDArray[np.bool_]:
     )[..., 0]
     inside = np.take_along_axis(looks, at[..., None], -1)[..., 0]
     part = (0.95 * total[..., 0] - before) / np.maximum(inside, 1)
-    # Interpolated on the logarithm inside of a bin an eighth of an octave wide, so all but exact.
+    # Interpolated on the logarithm inside of a bin 3/16 of an octave wide, so all but exact.
     value = edges[at] * 2.0 ** ((part - 1) * 9 / len(edges))
     both = (total[:, 0, :, 0] > 0) & (total[:, 1, :, 0] > 0)
     result: NDArray[np.bool_] = both & (value[:, 0] > _RATIO * value[:, 1])
@@ -96,7 +96,7 @@ def _share(cell: Cell, seen: Windows, field: str) -> Floats:
 
 
 def _binary(cell: Cell, seen: Windows, field: str) -> Floats:
-    """A histogram of two bins."""
+    """Return a histogram of two bins: good, bad."""
     arms = []
     for total in (canary_sum, stable_sum):
         bad = total(cell, seen, field)

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-
 from benchmarks.detection.cells import HISTORY, HOLDS, IDENTICAL, INTERVAL, PATIENCE, Cell, Traffic
 from benchmarks.detection.ours import RULES, Outcome
 from benchmarks.detection.trial import Chunk
@@ -42,22 +41,31 @@ def _method(results: Results) -> str:
     counts = [len(_ours(chunks)) for chunks in results.values()]
     rollouts = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
     holds = ", ".join(f"{hold:.0f}" for hold in HOLDS)
-    return f"""How soon a worse canary is told from stable, and how often a good one is taken for worse. {rollouts} seeded rollouts a cell
-({sum(counts):,} in all), each judged by the operator's own code (`plan/analysis.py`) every {INTERVAL:.0f} s on four checks at once: time to first token and
-inter-token latency (margin 5 points, objective 95 %), success (margin 1 point), answers cut at the cap (margin 5 points); falseAlarm {RULES.false_alarm:g} for
-the whole rollout, minRequests {RULES.min_requests}. Steps of {holds} s, each left when all checks pass; held: not promoted {PATIENCE / 60:.0f} minutes after its first request.
-Stable is watched for {HISTORY / 60:.0f} minutes before, as long as the canary loads its model. All pods get the same load.
+    return f"""How soon a worse canary is told from stable, and how often a good one is taken for worse.
+{rollouts} seeded rollouts a cell ({sum(counts):,} in all), each judged by the operator's own code
+(`plan/analysis.py`) every {INTERVAL:.0f} s on four checks at once: time to first token and inter-token
+latency (margin 5 points, objective 95 %), success (margin 1 point), answers cut at the cap (margin 5
+points); falseAlarm {RULES.false_alarm:g} for the whole rollout, minRequests {RULES.min_requests}. Steps
+of {holds} s, each left when all checks pass; held: not promoted {PATIENCE / 60:.0f} minutes after its
+first request. Stable is watched for {HISTORY / 60:.0f} minutes before, as long as the canary loads its
+model. All pods get the same load.
 
-"Independent latencies" draws each request's latencies by themselves. Everything else is a continuous batcher per pod (one prefill at a time, shared decoding, slots, a queue;
-lognormal prompts and answers; 40 % busy with prefills), where a slow prompt delays those behind it. "Bursts": each pod's arrivals jump to five times for 5 s, every 20 s on average.
-"Load step": 1.6 times the requests on both sides, from the third minute on. "Drifting prompts": half as long again by the end. Objectives are set where 3 % of stable's
-requests miss them, under independent arrivals also for load step and drift, so that stable itself breaches them there. Tokens of one request are all slow or all fast, and each counts.
+"Independent latencies" draws each request's latencies by themselves. Everything else is a continuous
+batcher per pod (one prefill at a time, shared decoding, slots, a queue; lognormal prompts and answers; 40 %
+busy with prefills), where a slow prompt delays those behind it. "Bursts": each pod's arrivals jump to five
+times for 5 s, every 20 s on average. "Load step": 1.6 times the requests on both sides, from the third
+minute on. "Drifting prompts": half as long again by the end. Objectives are set where 3 % of stable's
+requests miss them, under independent arrivals also for load step and drift, so that stable itself breaches
+them there. Tokens of one request are all slow or all fast, and each counts.
 
-Peers, on the same traffic for the {sum(HOLDS) / 60:.0f} minutes that the steps take: *Argo*, p95 of a window above 1.25 times stable's or success under 95 %, more than 3 failures of one metric in all; *Flagger*,
-the same with 99 %, five failed runs in all; *Mann-Whitney*, on all requests so far for each of the four measures, one-sided at 5 %, at every look from 50 requests on, as Kayenta
-would if it were asked as often. *SPRT* is Wald's test at 1 % for the one check at fault, told both true shares (canary's, and stable's plus margin): nothing can be much faster
-where requests are independent; elsewhere its shares are means over the rollout, and it is no bound. It looks at the same moments.
-Percentages are with one standard error.
+Peers, on the same traffic for the {sum(HOLDS) / 60:.0f} minutes that the steps take: *Argo*, p95 of a
+window above 1.25 times stable's or success under 95 %, more than 3 failures of one metric in all;
+*Flagger*, the same with 99 %, five failed runs in all; *Mann-Whitney*, on all requests so far for each of
+the four measures, one-sided at 5 %, at every look from 50 requests on, as Kayenta would if it were asked as
+often. *SPRT* is Wald's test at 1 % for the one check at fault, told both true shares (canary's, and
+stable's plus margin): nothing can be much faster where requests are independent; elsewhere its shares are
+means over the rollout, and it is no bound. It looks at the same moments. Percentages are with one standard
+error.
 """
 
 
@@ -70,14 +78,15 @@ def _false_alarms(identical: Results) -> list[tuple[str, str]]:
     worst = max(shares, key=lambda cell: shares[cell][0])
     total = sum(len(_ours(chunks)) for chunks in identical.values())
     false = sum(outcome.end == "RolledBack" for chunks in identical.values() for outcome in _ours(chunks))
-    within = all(
+    within = (
         share <= RULES.false_alarm + 2 * _error(RULES.false_alarm, count) for share, count in shares.values()
     )
+    met = "met" if all(within) else "MISSED"
     where = f"{worst.traffic}, {worst.scale.per_interval} an interval, {worst.scale.stables} stable"
     return [
         (
             f"false rollbacks at most {RULES.false_alarm:.0%} + 2 standard errors in every cell",
-            f"{'met' if within else 'MISSED'}: worst {_percent(*shares[worst])} ({where}); {false} of {total:,} in all",
+            f"{met}: worst {_percent(*shares[worst])} ({where}); {false} of {total:,} in all",
         )
     ]
 
@@ -91,12 +100,18 @@ def _doubled(degraded: Results) -> list[tuple[str, str]]:
         sizes = ", ".join(str(cell.scale.per_interval) for cell in cells)
         rows.append(
             (
-                f"first token x2, {traffic}: at least 99 % caught"
-                + (", with at most 3 times the SPRT's requests (median)" if traffic is Traffic.IID else ""),
+                f"first token x2, {traffic}: {_wanted(traffic)}",
                 f"{caught} caught, {ratios} times the SPRT's requests ({sizes} canary requests an interval)",
             )
         )
     return rows
+
+
+def _wanted(traffic: Traffic) -> str:
+    caught = "at least 99 % caught"
+    return (
+        f"{caught}, with at most 3 times the SPRT's requests (median)" if traffic is Traffic.IID else caught
+    )
 
 
 def _identical(results: Results) -> str:

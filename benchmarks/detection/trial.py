@@ -1,11 +1,11 @@
 """One chunk of a cell: traffic, our verdicts, and the peers' on the same traffic."""
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
 import numpy as np
-
 from benchmarks.detection import peers
 from benchmarks.detection.cells import HISTORY, IDENTICAL, INTERVAL, Cell, Fault, Scale, Traffic
 from benchmarks.detection.engine import requests
@@ -15,13 +15,13 @@ from benchmarks.detection.windows import Objectives, Windows, windows
 CHUNK: Final = 50
 _SEED: Final = 20261124
 _MISSES: Final = 0.03
-"""The share of stable's requests that miss the lane's objectives, where traffic is as the objectives were set."""
+"""The share of stable's requests that miss the objectives, in the traffic for which they were set."""
 _BEGIN: Final = int(HISTORY / INTERVAL)
 
 
 @dataclass(frozen=True)
 class Bound:
-    """Wald's test: the shares it was told, and canary requests and seconds of each rollout (nan: undecided)."""
+    """Wald's test: the shares it was told; canary requests and seconds of each rollout (nan: undecided)."""
 
     boundary: float
     share: float
@@ -63,7 +63,7 @@ def _objectives(traffic: Traffic, scale: Scale) -> Objectives:
 
 
 def _bound(cell: Cell, seen: Windows) -> Bound | None:
-    """Run Wald's test on the check that the fault should fail, by request; None where the margin allows it."""
+    """Run Wald's test, by request, on the check that the fault should fail; None where there is no fault."""
     measure = _measure(cell.fault)
     if measure is None:
         return None
@@ -91,4 +91,4 @@ def _measure(fault: Fault) -> tuple[int, str, str] | None:
 
 
 def _seconds(looks: peers.Looks) -> list[float]:
-    return np.where(looks >= 0, (looks + 1) * INTERVAL, np.nan).tolist()
+    return [float((look + 1) * INTERVAL) if look >= 0 else math.nan for look in looks]

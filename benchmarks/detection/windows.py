@@ -1,4 +1,4 @@
-"""Requests → what a look sees: counts by rollout, pod and window, and histograms by arm for the peers' rules."""
+"""Requests → what a look sees: counts by rollout, pod and window, and histograms by arm for the peers."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class Objectives:
 class Windows:
     """Pods are the canary's first. `pods` is [rollout, pod, window, field], with the fields of FIELDS.
 
-    `slow` and `tokens` are histograms [rollout, arm (0 the canary), window, bin] of both latencies.
+    `ttft` and `per_token` are histograms [rollout, arm (0 the canary), window, bin].
     """
 
     pods: Floats
@@ -47,6 +47,7 @@ FIELDS = (
 )
 
 
+@np.errstate(invalid="ignore")  # what never came has no latency
 def windows(cell: Cell, rollouts: int, served: Requests, objectives: Objectives) -> Windows:
     """Count what each window saw."""
     grid = _Grid(cell, rollouts)
@@ -97,22 +98,18 @@ class _Grid:
         lane = (self._rollout * self._pods + self._pod)[:, None]
         size = self._rollouts * self._pods * (WINDOWS + 1)
         flat = (lane * (WINDOWS + 1) + window).ravel()
-        sums = np.bincount(flat, weight.ravel().astype(np.float64), size)
+        sums = np.bincount(flat, weight.ravel().astype(np.float64), size).astype(np.float64)
         return sums.reshape(self._rollouts, self._pods, WINDOWS + 1)[:, :, :WINDOWS]
 
     def histogram(self, window: NDArray[np.int64], latency: Floats, objective: float) -> Floats:
-        """Count latencies by rollout, arm, window and bin; bins are an eighth of an octave to a quarter wide."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            relative = np.nan_to_num(np.log2(latency / objective), nan=0.0, posinf=0.0, neginf=-9.0)
+        """Count latencies by rollout, arm, window and bin; a bin is 3/16 of an octave wide."""
+        relative = np.nan_to_num(np.log2(latency / objective), nan=0.0, posinf=0.0)
         bins = np.clip((relative + 6) * BINS / 9, 0, BINS - 1).astype(np.int64)
         lane = (self._rollout * 2 + self._arm)[:, None]
         flat = ((lane * (WINDOWS + 1) + window) * BINS + bins).ravel()
         size = self._rollouts * 2 * (WINDOWS + 1) * BINS
-        return (
-            np.bincount(flat, minlength=size)
-            .reshape(self._rollouts, 2, WINDOWS + 1, BINS)[:, :, :WINDOWS]
-            .astype(np.float64)
-        )
+        counts = np.bincount(flat, minlength=size).astype(np.float64)
+        return counts.reshape(self._rollouts, 2, WINDOWS + 1, BINS)[:, :, :WINDOWS]
 
 
 def upper_edges(objective: float) -> Floats:

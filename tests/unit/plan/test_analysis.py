@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilothouse.api.analysisstatus import AnalysisStatus
+from pilothouse.api.analysisstatus import AnalysisStatus, ComparisonStatus
 from pilothouse.api.modeldeploymentstatus import CheckStatus
 from pilothouse.names import Verdict
 from pilothouse.plan.analysis import Rules, begin_step, fold, observed_share, verdicts
+from pilothouse.plan.evidence import weigh
 from pilothouse.plan.samples import Arm, Check, Counts, PodSample, Sample
 
 LATENCY = Check("time-to-first-token", margin=0.05, compares_load=True, objective=0.05)
@@ -20,18 +21,17 @@ SUCCESS = Check("success", margin=0.01, compares_load=False, objective=0.01)
 RULES = Rules(checks=(LATENCY, SUCCESS), false_alarm=0.01, min_requests=50)
 
 
-def pod(
+def pod(  # noqa: PLR0913 -- what a test says of a pod
     name: str,
     arm: Arm,
     *,
     slow: float = 0,
     failed: float = 0,
     requests: float = 20,
-    tokens: float = 500,
     lengths: tuple[float, ...] = (),
 ) -> PodSample:
     counts = {LATENCY.name: Counts(slow, requests), SUCCESS.name: Counts(failed, requests)}
-    return PodSample(name, arm, counts, requests, requests * tokens, requests * 40.0, lengths)
+    return PodSample(name, arm, counts, requests, requests * 500, requests * 40.0, lengths)
 
 
 def sample(*pods: PodSample) -> Sample:
@@ -187,6 +187,43 @@ def test_what_was_seen_under_unlike_load_is_no_evidence_later() -> None:
     assert judged([*unlike, *alike])[LATENCY.name].verdict == Verdict.PASS
 
 
+def test_few_requests_may_differ_by_chance() -> None:
+    found = judged([window(canary(requests=1, slow=0), slow=0), window(canary(requests=40), slow=0)])
+    assert "LoadImbalance" not in found[LATENCY.name].message
+
+
+def test_a_new_step_is_judged_by_its_own_load() -> None:
+    idle = replace(canary(requests=0, slow=0), prompt_tokens=0.0, generation_tokens=0.0)
+    state = folded([window(idle)] * 20)
+    assert verdicts(state, RULES, comparable=True)[0].message.startswith("LoadImbalance")
+    after = verdicts(folded([window(canary())] * 2, state=state), RULES, comparable=True)
+    assert "LoadImbalance" not in after[0].message
+
+
+def test_answers_twice_as_long_are_a_load_of_their_own() -> None:
+    longer = replace(canary(), generation_tokens=20 * 1000.0)
+    assert judged([window(longer)] * 60)[LATENCY.name].message.startswith(
+        "LoadImbalance: a canary pod has 2.7"
+    )
+
+
+def test_the_tokens_of_one_request_are_one_event_until_noise_is_learnt() -> None:
+    def tokens(pod: PodSample, factor: float) -> PodSample:
+        counts = pod.counts[LATENCY.name]
+        return replace(pod, counts={LATENCY.name: Counts(counts.bad * factor, counts.total * factor)})
+
+    rules = replace(RULES, checks=(LATENCY,))
+    evidence = []
+    for factor in (1, 40):
+        state = None
+        for one in [window(canary(slow=12), slow=0)] * 4:
+            state = fold(state, replace(one, pods=tuple(tokens(pod, factor) for pod in one.pods)), rules)
+        evidence.append(verdicts(state, rules, comparable=True)[0].evidence)
+    assert evidence[0] is not None
+    assert evidence[0] > 0
+    assert evidence[1] == pytest.approx(evidence[0])
+
+
 def test_errors_are_judged_under_unlike_load_too() -> None:
     assert judged([window(canary(requests=60, failed=30))] * 10)[SUCCESS.name].verdict == Verdict.FAIL
 
@@ -285,7 +322,6 @@ def pods(draw: st.DrawFn, name: str) -> PodSample:
         slow=draw(st.integers(0, requests)),
         failed=draw(st.integers(0, requests)),
         requests=requests,
-        tokens=draw(st.integers(1, 2000)),
     )
 
 
@@ -319,18 +355,33 @@ def test_a_state_that_was_written_and_read_goes_on_as_if_it_never_was(history: l
     assert fold(read, history[0], RULES) == fold(kept, history[0], RULES)
 
 
-@given(st.lists(st.integers(0, 19), min_size=1, max_size=20), st.data())
-def test_one_more_bad_answer_of_the_canary_never_lowers_the_evidence(
+SHARES = st.floats(0, 1)
+
+
+@given(SHARES, SHARES, SHARES, st.floats(1, 1e6), st.floats(1, 1000))
+def test_more_bad_answers_of_the_canary_never_lower_the_evidence_at_the_same_noise(
+    one: float, other: float, stable: float, weight: float, noise: float
+) -> None:
+    fewer, more = (
+        weigh(ComparisonStatus(canary=share * weight, stable=stable * weight, weight=weight), 0.05, noise)
+        for share in sorted((one, other))
+    )
+    assert more.worse >= fewer.worse
+    assert more.better <= fewer.better
+
+
+@given(st.lists(st.integers(0, 19), min_size=1, max_size=5), st.data())
+def test_one_more_bad_answer_in_the_first_half_minute_never_lowers_the_evidence(
     bad: list[int], data: st.DataObject
 ) -> None:
-    at = data.draw(st.integers(max(0, len(bad) - 5), len(bad) - 1))
+    at = data.draw(st.integers(0, len(bad) - 1))
     more = [count + (number == at) for number, count in enumerate(bad)]
-    evidence = [
+    before, after = (
         judged([window(canary(failed=n)) for n in counts])[SUCCESS.name].evidence for counts in (bad, more)
-    ]
-    assert evidence[0] is not None
-    assert evidence[1] is not None
-    assert evidence[1] >= evidence[0]
+    )
+    assert before is not None
+    assert after is not None
+    assert after >= before
 
 
 @given(HISTORIES)
