@@ -306,7 +306,7 @@ class Scene(Cluster):
             now = self.behaviour(revision)
             for engine in ready:
                 requests = self.rate * seconds * weight / 100 / len(ready)
-                engine.busy = True
+                engine.busy = int(engine.served + requests) > int(engine.served)
                 engine.served += requests
                 engine.slow += requests * now.slow
                 engine.errors += requests * now.errors

@@ -101,6 +101,8 @@ class RolloutStatus(Status):
     """Where the canary's GPUs come from: Surge or InPlace."""
     paused: bool = False
     """Whether the command `pause` holds it."""
+    waived: bool = False
+    """Whether the command `promote` lets undecided checks pass on the way to the step's weight."""
     preflight: Annotated[tuple[PreflightStatus, ...], Field(json_schema_extra=list_map("pod"))] = ()
     """What the preflight found, pod by pod."""
     sampling: SamplingStatus | None = None

@@ -82,7 +82,9 @@ class Situation:
 
     @property
     def undecided(self) -> tuple[CheckStatus, ...]:
-        """Checks for which the weight may not rise."""
+        """Checks for which the weight may not rise; a person's word counts until the step's is reached."""
+        if self.position.waived and self.position.held_since is None:
+            return ()
         return tuple(check for check in self.checks if check.verdict not in _SETTLED)
 
 
@@ -173,8 +175,9 @@ def _promoted_by_hand(s: Situation) -> Decision | None:
     if s.position.step == 0 or (s.step and s.step.preflight):
         return None
     if s.is_promotion:
-        return Promoted()
-    return _next_step(replace(s, position=replace(s.position, compared=True)))
+        return Promoted() if s.position.weight == FULL else None
+    compared = replace(s, position=replace(s.position, compared=True))
+    return replace(_next_step(compared), waived=True)
 
 
 def _paused(s: Situation) -> Decision | None:
@@ -216,7 +219,7 @@ def _shifting(s: Situation) -> Decision | None:
     weight = _allowed_weight(s)
     if weight < s.goal:
         return _await_capacity(s, RolloutState.SHIFTING)
-    return _move(s, RolloutState.SHIFTING, s.route) if s.route else None
+    return replace(_move(s, RolloutState.SHIFTING, s.route), step_started_at=s.now) if s.route else None
 
 
 def _holding(s: Situation) -> Decision | None:
@@ -284,8 +287,7 @@ def _is_large_enough(s: Situation) -> bool:
 def _allowed_weight(s: Situation) -> int:
     """Weight that may be asked for now: down at once, up only while nothing speaks against it."""
     allowed, now = min(s.goal, s.cap), s.position.weight
-    may_rise = now == 0 or not s.undecided
-    return allowed if allowed <= now or may_rise else now
+    return allowed if allowed <= now or now == 0 or not s.undecided else now
 
 
 def _stay(s: Situation, state: RolloutState, cause: Cause) -> Position:
@@ -316,7 +318,9 @@ def _await_capacity(s: Situation, state: RolloutState) -> Decision:
     message = (
         f"{s.ready.canary} canary and {s.ready.stable} stable pods are ready on the way to {capacity_of(s)} %"
     )
-    return _move(s, state, Cause(reason, message))
+    moved = _move(s, state, Cause(reason, message))
+    # A pod that is lost while a step is held has the whole deadline to come back.
+    return replace(moved, step_started_at=s.now) if s.position.held_since else moved
 
 
 def _next_step(s: Situation) -> Position:
@@ -334,6 +338,7 @@ def _entered(s: Situation, number: int, cause: Cause) -> Position:
         held_since=None,
         stuck_since=None,
         paused=False,
+        waived=False,
         capacity=s.sizing.strategy,
     )
 

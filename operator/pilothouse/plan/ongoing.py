@@ -80,6 +80,7 @@ def _rollout_status(situation: Situation, position: Position, evidence: Measured
         stuck_since=position.stuck_since,
         capacity=position.capacity,
         paused=position.paused,
+        waived=position.waived,
         compared=position.compared,
         preflight=situation.preflight.results,
         checks=evidence.checks,

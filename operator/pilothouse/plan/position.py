@@ -13,7 +13,8 @@ class Position:
     """One place in a rollout.
 
     `step` 0 is before the first step, one more than the policy has is the promotion. `weight` is the
-    canary's, in percent. `held_since` is None until the step's weight is reached.
+    canary's, in percent. `held_since` is None until the step's weight is reached. `waived` says that a person
+    promoted it to this step, past undecided checks.
     """
 
     state: RolloutState
@@ -26,6 +27,7 @@ class Position:
     stuck_since: datetime | None = None
     capacity: str = ""
     paused: bool = False
+    waived: bool = False
     compared: bool = False
 
 
@@ -68,6 +70,7 @@ def position_of(status: ModelDeploymentStatus, now: datetime) -> Position:
         stuck_since=rollout.stuck_since,
         capacity=rollout.capacity,
         paused=rollout.paused,
+        waived=rollout.waived,
         compared=rollout.compared,
     )
 

@@ -1,0 +1,508 @@
+"""A rollout from look to look: what users' traffic sees of good, bad and abandoned revisions.
+
+A letter and a number name the acceptance scenario, docs/scenarios.md lists them.
+"""
+
+from itertools import pairwise
+
+import pytest
+
+from builders import COMMIT, OTHER_COMMIT, by_kind, condition
+from pilothouse.api.licensepolicy import LicensePolicySpec
+from pilothouse.names import DEPLOYMENT, Reason, RolloutState
+from pilothouse.plan.observed import ObjectKey
+from pilothouse.plan.types import Plan
+from rollout_scene import Scene, policy, scene
+
+NEW = {"model": {"checkpoint": {"revision": OTHER_COMMIT}}}
+OLD = {"model": {"checkpoint": {"revision": COMMIT}}}
+THIRD = {"model": {"checkpoint": {"revision": "c" * 40}}}
+ROUTE = ObjectKey("HTTPRoute", "team-ide", "qwen-coder")
+
+
+def rolling(replicas: int = 2, **spec: object) -> Scene:
+    """A scene whose spec asks for another revision."""
+    return scene(replicas, dict(spec)).edit(NEW)
+
+
+def at(weight: int, replicas: int = 2, **spec: object) -> Scene:
+    """A rollout that has reached this weight."""
+    return rolling(replicas, **spec).reach(lambda now: now.weight == weight)
+
+
+def done(now: Scene) -> bool:
+    """Whether what the spec asks for serves, alone."""
+    return now.stable == now.target and now.status["phase"] == "Ready"
+
+
+def backends(after: Plan) -> dict[str, int]:
+    """Weights of the planned route by revision."""
+    (route,) = by_kind(after, "HTTPRoute")
+    return {ref["name"].rpartition("-")[2]: ref["weight"] for ref in route["spec"]["rules"][0]["backendRefs"]}
+
+
+def changes(weights: list[tuple[float, int]]) -> list[int]:
+    """Weights one after the other, each once."""
+    values = [weight for _, weight in weights]
+    return values[:1] + [after for before, after in pairwise(values) if after != before]
+
+
+# G1
+def test_the_weights_of_a_good_revision_follow_the_policy() -> None:
+    good = rolling()
+    old, new = good.stable, good.target
+    good.weights.clear()
+    good.plans.clear()
+
+    good.reach(done)
+    assert changes(good.weights) == [0, 10, 50, 100, 0]
+    assert all(sum(backends(each).values()) == 100 for each in good.plans)
+    assert backends(good.plan) == {new: 100}
+    assert not any(old in kind for kind in good.kinds())
+
+
+# G7
+@pytest.mark.parametrize("capacity", ["Surge", "InPlace"])
+@pytest.mark.parametrize("replicas", [2, 3, 8])
+def test_no_backend_is_ever_without_a_ready_pod(capacity: str, replicas: int) -> None:
+    good = rolling(replicas, rollout={"capacity": capacity})
+    good.behaves(good.target, load_seconds=10)
+
+    while good.stable != good.target:
+        good.step()
+        pods = {pod["metadata"]["labels"]["pilothouse.dev/revision"] for pod in good.seen.pods}
+        assert set(good.route_weights()) <= pods
+
+
+# G2
+def test_a_canary_without_a_ready_pod_is_no_backend() -> None:
+    slow = rolling()
+    slow.behaves(slow.target, load_seconds=30).reach(lambda now: now.canary is not None).run(25)
+
+    assert slow.state == RolloutState.STARTING
+    assert backends(slow.plan) == {slow.stable: 100}
+
+
+# G8
+def test_a_canary_of_weight_zero_is_left_out_of_the_route() -> None:
+    started = rolling().reach(lambda now: now.canary is not None)
+
+    assert started.weight == 0
+    assert backends(started.plan) == {started.stable: 100}
+
+
+# G4
+def test_a_canary_that_loses_a_pod_loses_its_share() -> None:
+    half = at(50)
+    half.behaves(half.target, load_seconds=9999)
+    half.engines.remove(next(each for each in half.engines if each.revision == half.target))
+
+    half.run(50)
+    assert half.weight == 33
+    assert half.status["rollout"]["step"] == 3
+    half.behaviours.clear()
+    half.reach(done)
+
+
+# G4
+def test_a_pod_that_is_lost_late_has_the_whole_deadline_to_come_back() -> None:
+    half = at(50).say(f"pause/{at(50).target}").run(300)
+    half.behaves(half.target, load_seconds=9999)
+    half.engines.remove(next(each for each in half.engines if each.revision == half.target))
+
+    half.say(f"resume/{half.target}").run(50)
+    assert half.canary == half.target
+    assert half.reach(lambda now: now.canary is None, 30).status["lastRollback"]["reason"] == (
+        Reason.STARTUP_DEADLINE_EXCEEDED
+    )
+
+
+# G5
+def test_a_rollback_needs_no_more_of_stable_than_one_ready_pod() -> None:
+    half = at(50, 3)
+    lost = next(each for each in half.engines if each.revision == half.stable)
+    half.engines.remove(lost)
+    half.behaves(half.stable, load_seconds=9999)
+
+    half.say(f"abort/{half.target}").step()
+    assert backends(half.plan) == {half.stable: 100}
+
+
+# L19
+def test_a_rollback_waits_while_stable_has_no_pod_to_go_back_to() -> None:
+    half = at(50)
+    half.behaves(half.stable, healthy=False)
+
+    half.say(f"abort/{half.target}").step()
+    assert half.canary == half.target
+    assert "has no ready pod to go back to" in half.status["rollout"]["message"]
+
+
+# G10, W2
+def test_what_others_write_into_the_route_is_put_back_and_moves_nothing() -> None:
+    half = at(50)
+    (planned,) = by_kind(half.plan, "HTTPRoute")
+    route = half.seen.children[ROUTE]
+    rules = [{**route["spec"]["rules"][0], "filters": [], "backendRefs": []}]
+    half.change(children={**half.seen.children, ROUTE: {**route, "spec": {**route["spec"], "rules": rules}}})
+
+    half.step()
+    assert by_kind(half.plan, "HTTPRoute") == [planned]
+    assert half.weight == 50
+
+
+def test_a_rollback_moves_the_traffic_before_any_pod() -> None:
+    half = at(50)
+    stable, canary = half.stable, half.target
+    before = half.asked(canary)
+
+    half.say(f"abort/{canary}").step()
+    kinds = [obj["kind"] for obj in half.plan.objects]
+    assert backends(half.plan) == {stable: 100}
+    assert kinds[0] == "HTTPRoute"
+    assert half.plan.prunes == ()
+    assert half.asked(canary) == before
+
+
+def test_a_decision_is_on_record_before_it_is_carried_out() -> None:
+    half = at(50)
+
+    half.say(f"abort/{half.target}").step()
+    assert half.plan.commits
+
+
+# L1
+def test_a_third_revision_takes_the_place_of_the_canary_and_starts_at_nothing() -> None:
+    half = at(50)
+    first, second = half.stable, half.target
+    half.edit(THIRD).step()
+
+    assert backends(half.plan) == {first: 100}
+    assert half.status["lastRollback"]["reason"] == Reason.WITHDRAWN
+    half.reach(lambda now: now.canary == now.target)
+    assert (half.stable, half.weight, half.status["rollout"]["step"]) == (first, 0, 0)
+    assert half.asked(second) == 0
+    assert half.reach(done)
+
+
+# L2
+def test_an_edit_back_to_what_serves_ends_the_rollout_without_a_rejection() -> None:
+    half = at(50)
+    stable, pods = half.stable, {each.uid for each in half.engines if each.revision == half.stable}
+
+    half.edit(OLD).step()
+    assert backends(half.plan) == {stable: 100}
+    half.run(5)
+    assert half.status["phase"] == "Ready"
+    assert half.status["rejectedRevisions"] == []
+    assert {each.uid for each in half.engines} == pods
+
+
+def test_an_edit_that_changes_no_revision_goes_on() -> None:
+    half = at(50)
+    started = half.status["rollout"]["startedAt"]
+
+    half.edit({"replicas": 3}).run(3)
+    assert half.canary == half.target
+    assert half.status["rollout"]["startedAt"] == started
+
+
+def test_a_withdrawn_revision_may_be_tried_again() -> None:
+    half = at(50).edit(OLD).run(5)
+
+    assert half.edit(NEW).reach(done)
+
+
+# L5
+@pytest.mark.parametrize("state", ["Starting", "Holding", "Baking"])
+def test_an_abort_wins_over_a_promotion_that_was_asked_for(state: str) -> None:
+    tried = rolling()
+    tried.behaves(tried.target, load_seconds=5).reach(lambda now: now.state == state)
+    stable = tried.stable
+    tried.say(f"promote/{tried.target}").step()
+    if tried.stable == stable:
+        tried.say(f"abort/{tried.target}").step()
+        assert tried.canary is None
+        assert backends(tried.plan) == {stable: 100}
+
+
+# A17
+@pytest.mark.parametrize("weight", [10, 50, 100])
+def test_an_aborted_rollout_is_recorded_as_aborted_and_not_as_passed(weight: int) -> None:
+    tried = at(weight)
+    canary, stable = tried.target, tried.stable
+    tried.say(f"abort/{canary}").step()
+
+    assert tried.status["lastRollback"]["reason"] == Reason.ABORTED
+    assert tried.status["rejectedRevisions"][0]["reason"] == Reason.ABORTED
+    assert [entry["revision"] for entry in tried.status["history"]] == [stable]
+
+
+# L10
+def test_a_broken_stable_does_not_block_its_mend() -> None:
+    broken = rolling()
+    broken.behaves(broken.stable, healthy=False)
+
+    broken.reach(lambda now: now.weight == 100, 60)
+    assert broken.reach(done)
+
+
+# L13
+def test_pods_that_never_come_end_the_rollout_with_their_own_cause() -> None:
+    late = rolling()
+    late.behaves(late.target, load_seconds=9999)
+    late.reach(lambda now: "lastRollback" in now.status)
+
+    rollback = late.status["lastRollback"]
+    assert rollback["reason"] == Reason.STARTUP_DEADLINE_EXCEEDED
+    assert "were not ready within" in rollback["message"]
+    assert backends(late.plan) == {late.stable: 100}
+
+
+# L20
+def test_a_regression_in_the_bake_time_needs_no_model_to_be_loaded() -> None:
+    baking = at(100)
+    stable, pods = baking.stable, {each.uid for each in baking.engines if each.revision == baking.stable}
+    baking.behaves(baking.target, errors=0.5)
+
+    baking.reach(lambda now: now.canary is None, 5)
+    assert backends(baking.plan) == {stable: 100}
+    assert {each.uid for each in baking.engines if each.revision == stable} == pods
+    assert baking.status["lastRollback"]["reason"] == Reason.ERROR_STORM
+
+
+def test_a_promotion_restarts_no_pod() -> None:
+    baking = at(100)
+    pods = {each.uid for each in baking.engines if each.revision == baking.target}
+
+    baking.reach(done).run(1)
+    assert {each.uid for each in baking.engines} == pods
+
+
+# L22
+def test_all_that_a_rollout_makes_goes_with_the_model() -> None:
+    half = at(50)
+
+    assert all(obj["metadata"]["ownerReferences"][0]["uid"] == "u1" for obj in half.plan.objects)
+    assert all(obj["metadata"]["labels"][DEPLOYMENT] == "qwen-coder" for obj in half.plan.objects)
+
+
+# L23
+def test_a_bake_longer_than_the_startup_deadline_breaks_nothing() -> None:
+    patient = scene(policy=policy(bake="10m", startupDeadline="5s")).edit(NEW)
+
+    patient.reach(lambda now: now.weight == 100).run(500)
+    assert patient.state == RolloutState.BAKING
+    assert patient.reach(done)
+
+
+# C1
+@pytest.mark.parametrize("capacity", ["InPlace", "Auto"])
+def test_without_a_free_gpu_pods_are_swapped_and_none_holds_the_rollout(capacity: str) -> None:
+    full = scene(3, {"rollout": {"capacity": capacity}}).edit(NEW)
+    full.room = 3
+    full.behaves(full.target, load_seconds=10)
+
+    fewest = 3
+    while full.stable != full.target:
+        full.step()
+        fewest = min(fewest, sum(full._is_ready(each) for each in full.engines))  # noqa: SLF001
+        assert full.seconds < 600
+    assert fewest == 2
+
+
+# C2
+def test_one_replica_without_a_free_gpu_waits_with_its_reason_and_serves_on() -> None:
+    alone = rolling(1)
+    alone.room = 1
+
+    alone.run(300)
+    assert alone.status["rollout"]["reason"] == Reason.INSUFFICIENT_GPU
+    assert condition(alone.plan, "Ready")["reason"] == Reason.INSUFFICIENT_GPU
+    assert backends(alone.plan) == {alone.stable: 100}
+    alone.room = 2
+    assert alone.reach(done)
+
+
+# C4
+def test_an_abort_of_a_swap_gives_stable_its_pods_back() -> None:
+    swapped = at(33, 3, rollout={"capacity": "InPlace"})
+    swapped.room = 3
+    stable = swapped.stable
+
+    swapped.say(f"abort/{swapped.target}").step()
+    assert backends(swapped.plan) == {stable: 100}
+    assert swapped.asked(stable) == 3
+    assert swapped.reach(lambda now: now.status["readyReplicas"] == 3 and now.canary is None)
+
+
+# C7
+def test_stable_is_as_large_as_the_spec_asks_until_the_bake_is_over() -> None:
+    grown = at(100)
+    stable = grown.stable
+
+    grown.edit({"replicas": 5}).step()
+    assert grown.asked(stable) == 5
+
+
+# A4
+def test_metrics_that_are_down_hold_the_rollout_and_reject_nothing() -> None:
+    blind = at(10)
+    blind.behaves(blind.target, readable=False).behaves(blind.stable, readable=False).run(500)
+
+    assert (blind.weight, blind.status["rejectedRevisions"]) == (10, [])
+    assert blind.status["rollout"]["reason"] == Reason.METRICS_UNAVAILABLE
+    assert "timed out" in blind.status["rollout"]["message"]
+
+
+# A4
+def test_a_canary_whose_pods_fail_is_rolled_back_though_metrics_are_down() -> None:
+    blind = at(10)
+    blind.behaves(blind.stable, readable=False).behaves(blind.target, readable=False).run(30)
+
+    blind.behaves(blind.target, healthy=False).reach(lambda now: now.canary is None, 5)
+    assert blind.status["lastRollback"]["reason"] == Reason.ENGINE_NOT_READY
+
+
+# A5
+def test_metrics_that_stay_down_pause_the_rollout_once_and_it_can_be_resumed() -> None:
+    blind = scene(policy=policy(analysis={"interval": "1s", "onError": {"after": "1m"}})).edit(NEW)
+    blind.reach(lambda now: now.weight == 10)
+    blind.behaves(blind.target, readable=False).reach(lambda now: now.state == RolloutState.PAUSED)
+    blind.behaviours.clear()
+
+    assert blind.run(60).state == RolloutState.PAUSED
+    blind.say(f"resume/{blind.target}").reach(lambda now: now.stable == now.target)
+
+
+# A5
+def test_metrics_that_stay_down_roll_back_where_the_policy_says_so() -> None:
+    patience = {"after": "1m", "action": "Rollback"}
+    blind = scene(policy=policy(analysis={"interval": "1s", "onError": patience})).edit(NEW)
+    blind.reach(lambda now: now.weight == 10)
+
+    blind.behaves(blind.target, readable=False).reach(lambda now: now.canary is None)
+    assert blind.status["lastRollback"]["reason"] == Reason.METRICS_UNAVAILABLE
+
+
+# A11
+def test_a_few_bad_moments_of_many_end_no_rollout() -> None:
+    shaky = scene(policy=policy(bake="3m")).edit(NEW)
+    shaky.reach(lambda now: now.canary is not None)
+    for moment in range(200):
+        shaky.behaves(shaky.target, slow=0.3 if moment % 70 == 40 else 0.0).step(1)
+        assert "lastRollback" not in shaky.status
+
+
+# A10
+@pytest.mark.parametrize(
+    ("state", "held"), [("Holding", False), ("Paused", True), ("Baking", False), ("Paused", False)]
+)
+def test_a_storm_of_errors_ends_a_rollout_in_every_state(state: str, *, held: bool) -> None:
+    steps = [{"weight": 20, "hold": "10s"}, {"pause": {}}, {"weight": 50, "hold": "10s"}]
+    gated = scene(policy=policy(steps=steps)).edit(NEW).reach(lambda now: now.weight == 20)
+    if held:
+        gated.edit({"rollout": {"paused": True}})
+    if state == "Baking":
+        gated.reach(lambda now: now.state == "Paused").say(f"promote/{gated.target}")
+    gated.reach(lambda now: now.state == state)
+
+    gated.behaves(gated.target, errors=0.3)
+    before = gated.seconds
+    gated.reach(lambda now: now.canary is None, 5)
+    assert gated.status["lastRollback"]["reason"] == Reason.ERROR_STORM
+    assert gated.seconds - before <= 3
+
+
+def test_a_slow_canary_is_rolled_back_by_its_check_and_the_evidence_is_shown() -> None:
+    slow = at(50)
+    slow.behaves(slow.target, slow=0.3).reach(lambda now: now.canary is None)
+
+    rollback = slow.status["lastRollback"]
+    assert (rollback["reason"], rollback["check"]) == (Reason.CHECK_FAILED, "time-to-first-token")
+    assert rollback["canary"] > rollback["threshold"] >= rollback["stable"]
+    assert rollback["samples"] > 0
+
+
+def test_a_failed_preflight_ends_the_rollout_before_any_request() -> None:
+    failing = rolling()
+    failing.behaves(failing.target, preflight="TokenizerChanged")
+    failing.weights.clear()
+
+    failing.reach(lambda now: bool(now.status["rejectedRevisions"]))
+    assert changes(failing.weights) == [0]
+    assert failing.status["lastRollback"]["reason"] == Reason.TOKENIZER_CHANGED
+
+
+def test_a_license_that_is_withdrawn_takes_the_traffic_from_the_canary() -> None:
+    half = at(50, model={"license": {"id": "Apache-2.0"}})
+    deny = LicensePolicySpec.model_validate({"default": "Deny"})
+    half.change(license_policies={"strict": deny}).step()
+    assert backends(half.plan) == {half.stable: 100}
+    assert half.status["rejectedRevisions"] == []
+
+
+def test_a_pause_holds_the_weight_until_a_person_says_resume() -> None:
+    paused = at(10)
+    paused.say(f"pause/{paused.target}").run(300)
+    assert (paused.state, paused.weight, paused.status["phase"]) == ("Paused", 10, "Paused")
+
+    paused.say(f"resume/{paused.target}").reach(lambda now: now.stable == now.target)
+
+
+def test_a_command_for_another_revision_does_nothing() -> None:
+    half = at(50).say("abort/0123456789").run(3)
+
+    assert half.weight == 50
+
+
+def test_a_gate_waits_for_a_person() -> None:
+    steps = [{"weight": 10, "hold": "5s"}, {"pause": {}}]
+    gated = scene(policy=policy(steps=steps)).edit(NEW).reach(lambda now: now.state == "Paused").run(60)
+    assert gated.status["rollout"]["reason"] == Reason.AWAITING_PROMOTION
+    assert f"promote/{gated.target}" in gated.status["rollout"]["message"]
+
+    gated.say(f"promote/{gated.target}").reach(lambda now: now.stable == now.target)
+
+
+# W1
+def test_the_same_spec_applied_again_and_again_moves_nothing() -> None:
+    half = at(50)
+    state = (half.weight, half.status["rollout"]["step"], half.status["rollout"]["startedAt"])
+
+    half.edit({}).step()
+    half.edit({}).step()
+    assert (half.weight, half.status["rollout"]["step"], half.status["rollout"]["startedAt"]) == state
+
+
+def test_a_person_may_promote_what_has_too_few_requests_to_be_judged() -> None:
+    quiet = scene()
+    quiet.rate = 0.1
+    quiet.edit(NEW).reach(lambda now: now.weight == 10).run(60)
+    assert quiet.status["rollout"]["reason"] == Reason.CHECK_INCONCLUSIVE
+
+    quiet.say(f"promote/{quiet.target}").run(30)
+    assert quiet.weight == 50
+
+
+def test_a_promotion_by_hand_takes_the_steps_and_waits_for_their_pods() -> None:
+    quiet = scene(8)
+    quiet.rate = 0.1
+    quiet.edit(NEW).reach(lambda now: now.weight == 10)
+    quiet.behaves(quiet.target, load_seconds=10)
+    quiet.weights.clear()
+
+    for count in range(4):
+        quiet.say(f"promote/{quiet.target}/{count}").run(30)
+    assert changes(quiet.weights) == [10, 11, 50, 100, 0]
+    assert quiet.stable == quiet.target
+
+
+def test_a_promotion_by_hand_counts_for_one_step() -> None:
+    quiet = scene()
+    quiet.rate = 0.1
+    quiet.edit(NEW).reach(lambda now: now.weight == 10)
+    quiet.say(f"promote/{quiet.target}").reach(lambda now: now.weight == 50)
+
+    assert quiet.run(300).weight == 50
+    assert quiet.status["rollout"]["reason"] == Reason.CHECK_INCONCLUSIVE
