@@ -99,6 +99,10 @@ bench-idle: venv ## Let 50 models rest for a minute; writes benchmarks/results/i
 	python -m harness up
 	python benchmarks/idle.py
 
+.PHONY: bench-detection
+bench-detection: venv ## Judge 56,000 simulated rollouts, beside the rules of others; writes benchmarks/results/detection.md
+	python -m benchmarks.detection
+
 ## The cluster
 
 .PHONY: build
