@@ -72,7 +72,12 @@ def _others_run(observed: Observed, stable: str) -> bool:
 
 
 def _wait(observed: Observed, target: Revision, *, asked_again: bool) -> Cause | None:
-    """Return what a rollout waits for before it begins, first hit wins."""
+    """Return what a rollout waits for before it begins; it names the revision, which commands ask for."""
+    held = _hold(observed, target, asked_again=asked_again)
+    return Cause(held.reason, f"revision {target.name} waits: {held.message}") if held else None
+
+
+def _hold(observed: Observed, target: Revision, *, asked_again: bool) -> Cause | None:
     spec = observed.deployment.spec
     if spec.rollout.paused:
         return Cause(Reason.ROLLOUT_PAUSED, "spec.rollout.paused is true")

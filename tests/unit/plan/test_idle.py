@@ -108,6 +108,13 @@ def test_weights_that_failed_elsewhere_are_not_tried() -> None:
     assert "team-ide/other" in condition(held.plan, "Ready")["message"]
 
 
+def test_what_waits_names_its_revision_so_that_a_command_can() -> None:
+    failed = peer("other", failed=(FailedCheckpoint(WEIGHTS, Reason.CHECK_FAILED),))
+    held = scene().edit(NEW, peers=(failed,)).run(5)
+
+    assert f"revision {held.target} waits" in condition(held.plan, "Ready")["message"]
+
+
 def test_a_person_may_try_weights_that_failed_elsewhere() -> None:
     failed = peer("other", failed=(FailedCheckpoint(WEIGHTS, Reason.CHECK_FAILED),))
     held = scene().edit(NEW, peers=(failed,)).run(5)
