@@ -126,7 +126,7 @@ test-harness: venv ## The cluster's own tests: they start and remove it, so none
 	pytest tests/harness_tests
 
 .PHONY: demo
-demo: venv ## Serve a model: cluster, operator, streamed completion, self-heal
+demo: venv ## Serve a model: cluster, operator, completion, self-heal, a revision rolled back, one promoted
 	scripts/demo
 
 .PHONY: demo-down
