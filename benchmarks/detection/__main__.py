@@ -5,7 +5,6 @@
 
 import argparse
 import multiprocessing
-import os
 import time
 from collections.abc import Iterator
 

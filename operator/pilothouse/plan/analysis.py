@@ -37,8 +37,8 @@ def fold(state: AnalysisStatus | None, sample: Sample, rules: Rules) -> Analysis
     """Add one sample to the state; None is the state before the first."""
     before = state or AnalysisStatus()
     canary, stable = _pods(sample, Arm.CANARY), _pods(sample, Arm.STABLE)
-    ours = likeness.add(before.canary, canary, sample.seconds)
-    theirs = likeness.add(before.stable, stable, sample.seconds)
+    ours = likeness.add(before.canary, canary, sample.canary_ready, sample.seconds)
+    theirs = likeness.add(before.stable, stable, sample.stable_ready, sample.seconds)
     alike = not likeness.unlike_load(ours.load, theirs.load)
     clock = overdispersion.tick(before.seconds, sample.seconds)
     pods = (*before.pods, *sorted({pod.pod for pod in stable} - set(before.pods)))

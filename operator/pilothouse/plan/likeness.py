@@ -20,16 +20,18 @@ _LENGTHS_DISTANCE: Final = 0.1
 _LENGTHS_DEVIATIONS: Final = 4.0
 
 
-def add(arm: ArmStatus, pods: Sequence[PodSample], seconds: float) -> ArmStatus:
-    """Add one window of `seconds` to what the pods of one arm got."""
+def add(arm: ArmStatus, pods: Sequence[PodSample], ready: int, seconds: float) -> ArmStatus:
+    """Add one window of `seconds` to what one arm got; its `ready` pods shared what is known of all together."""
     lengths = [pod.prompt_lengths for pod in pods]
+    named = sum(1 for pod in pods if pod.pod)
+    sharing = named if named or not pods else ready
     fading = math.exp(-seconds / _MEMORY)
     load = LoadStatus(
         requests=round(arm.load.requests * fading + sum(pod.requests for pod in pods), 3),
         tokens=round(
             arm.load.tokens * fading + sum(pod.prompt_tokens + pod.generation_tokens for pod in pods), 1
         ),
-        seconds=round(arm.load.seconds * fading + sum(1 for pod in pods if pod.pod) * seconds, 3),
+        seconds=round(arm.load.seconds * fading + sharing * seconds, 3),
     )
     return ArmStatus(
         requests=arm.requests + sum(pod.requests for pod in pods),
@@ -40,7 +42,9 @@ def add(arm: ArmStatus, pods: Sequence[PodSample], seconds: float) -> ArmStatus:
 
 def unlike_load(canary: LoadStatus, stable: LoadStatus) -> str:
     """Say how load per pod clearly differs, "" where it is alike."""
-    if stable.requests <= 0:
+    if not canary.seconds:
+        return ""
+    if not (stable.seconds and stable.requests):
         return "LoadImbalance: stable has no requests of late" if canary.requests else ""
     time = canary.seconds / stable.seconds
     each = stable.tokens / stable.requests or 1.0

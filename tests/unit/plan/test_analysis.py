@@ -187,6 +187,13 @@ def test_what_was_seen_under_unlike_load_is_no_evidence_later() -> None:
     assert judged([*unlike, *alike])[LATENCY.name].verdict == Verdict.PASS
 
 
+def test_load_that_is_known_of_a_whole_revision_only_is_shared_by_its_ready_pods() -> None:
+    both = (pod("", Arm.CANARY, slow=1), pod("", Arm.STABLE, slow=3, requests=60))
+    alike, unlike = (replace(sample(*both), canary_ready=1, stable_ready=ready) for ready in (3, 20))
+    assert "LoadImbalance" not in judged([alike] * 20)[LATENCY.name].message
+    assert judged([unlike] * 60)[LATENCY.name].message.startswith("LoadImbalance")
+
+
 def test_few_requests_may_differ_by_chance() -> None:
     found = judged([window(canary(requests=1, slow=0), slow=0), window(canary(requests=40), slow=0)])
     assert "LoadImbalance" not in found[LATENCY.name].message
