@@ -25,7 +25,6 @@ def main() -> None:
         "--minutes", type=float, default=float("inf"), help="begin no new round of chunks after this"
     )
     arguments = parser.parse_args()
-    os.nice(10)
     started, surroundings = time.monotonic(), machine()
     chunks = 1 if arguments.quick else ROLLOUTS // CHUNK
     for results in _rounds(chunks, arguments.processes, started + 60 * arguments.minutes):

@@ -21,7 +21,7 @@ _LENGTHS_DEVIATIONS: Final = 4.0
 
 
 def add(arm: ArmStatus, pods: Sequence[PodSample], ready: int, seconds: float) -> ArmStatus:
-    """Add one window of `seconds` to what one arm got; its `ready` pods shared what is known of all together."""
+    """Add one window of `seconds`; `ready` pods share what is known of all of the arm together."""
     lengths = [pod.prompt_lengths for pod in pods]
     named = sum(1 for pod in pods if pod.pod)
     sharing = named if named or not pods else ready
