@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from pilothouse.api.modeldeployment import ModelDeployment
 from pilothouse.api.queueclass import QueueClass
@@ -112,7 +112,7 @@ class Cluster:
         """Names of Deployments whose pods are not ready."""
         self.gateway_answers = True
 
-    def change(self, spec: Object | None = None, **fields: Any) -> "Cluster":
+    def change(self, spec: Object | None = None, **fields: Any) -> Self:
         """Edit the spec (generation moves) or any other field of what is seen."""
         if spec is not None:
             meta = self.seen.deployment.metadata
@@ -176,8 +176,7 @@ class Cluster:
         return sorted(f"{key.kind} {key.name}" for key in self.seen.children)
 
     def _live(self, obj: Object) -> Object:
-        live = copy.deepcopy(obj)
-        live["metadata"]["generation"] = 1
+        live = {**obj, "metadata": {**obj["metadata"], "generation": 1}}
         if obj["kind"] == "Deployment":
             live["status"] = self._deployment_status(obj)
         if obj["kind"] == "HTTPRoute":

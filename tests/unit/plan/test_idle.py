@@ -128,7 +128,7 @@ def test_a_rejected_revision_is_not_tried_again_and_stays_in_the_spec() -> None:
     after = rejected()
     before = after.seen.deployment.spec
 
-    after.run(600)
+    after.run(100)
     assert after.canary is None
     assert after.seen.deployment.spec == before
     assert after.stable != after.target

@@ -106,7 +106,8 @@ def test_a_canary_that_loses_a_pod_loses_its_share() -> None:
 
 # G4
 def test_a_pod_that_is_lost_late_has_the_whole_deadline_to_come_back() -> None:
-    half = at(50).say(f"pause/{at(50).target}").run(300)
+    half = at(50)
+    half.say(f"pause/{half.target}").run(90)
     half.behaves(half.target, load_seconds=9999)
     half.engines.remove(next(each for each in half.engines if each.revision == half.target))
 
@@ -182,7 +183,7 @@ def test_a_third_revision_takes_the_place_of_the_canary_and_starts_at_nothing() 
     half.reach(lambda now: now.canary == now.target)
     assert (half.stable, half.weight, half.status["rollout"]["step"]) == (first, 0, 0)
     assert half.asked(second) == 0
-    assert half.reach(done)
+    half.reach(done)
 
 
 # L2
@@ -210,7 +211,7 @@ def test_an_edit_that_changes_no_revision_goes_on() -> None:
 def test_a_withdrawn_revision_may_be_tried_again() -> None:
     half = at(50).edit(OLD).run(5)
 
-    assert half.edit(NEW).reach(done)
+    half.edit(NEW).reach(done)
 
 
 # L5
@@ -244,7 +245,7 @@ def test_a_broken_stable_does_not_block_its_mend() -> None:
     broken.behaves(broken.stable, healthy=False)
 
     broken.reach(lambda now: now.weight == 100, 60)
-    assert broken.reach(done)
+    broken.reach(done)
 
 
 # L13
@@ -289,11 +290,11 @@ def test_all_that_a_rollout_makes_goes_with_the_model() -> None:
 
 # L23
 def test_a_bake_longer_than_the_startup_deadline_breaks_nothing() -> None:
-    patient = scene(policy=policy(bake="10m", startupDeadline="5s")).edit(NEW)
+    patient = scene(policy=policy(bake="1m", startupDeadline="5s")).edit(NEW)
 
-    patient.reach(lambda now: now.weight == 100).run(500)
+    patient.reach(lambda now: now.weight == 100).run(40)
     assert patient.state == RolloutState.BAKING
-    assert patient.reach(done)
+    patient.reach(done)
 
 
 # C1
@@ -316,12 +317,12 @@ def test_one_replica_without_a_free_gpu_waits_with_its_reason_and_serves_on() ->
     alone = rolling(1)
     alone.room = 1
 
-    alone.run(300)
+    alone.run(90)
     assert alone.status["rollout"]["reason"] == Reason.INSUFFICIENT_GPU
     assert condition(alone.plan, "Ready")["reason"] == Reason.INSUFFICIENT_GPU
     assert backends(alone.plan) == {alone.stable: 100}
     alone.room = 2
-    assert alone.reach(done)
+    alone.reach(done)
 
 
 # C4
@@ -333,7 +334,7 @@ def test_an_abort_of_a_swap_gives_stable_its_pods_back() -> None:
     swapped.say(f"abort/{swapped.target}").step()
     assert backends(swapped.plan) == {stable: 100}
     assert swapped.asked(stable) == 3
-    assert swapped.reach(lambda now: now.status["readyReplicas"] == 3 and now.canary is None)
+    swapped.reach(lambda now: now.status["readyReplicas"] == 3 and now.canary is None)
 
 
 # C7
@@ -348,7 +349,7 @@ def test_stable_is_as_large_as_the_spec_asks_until_the_bake_is_over() -> None:
 # A4
 def test_metrics_that_are_down_hold_the_rollout_and_reject_nothing() -> None:
     blind = at(10)
-    blind.behaves(blind.target, readable=False).behaves(blind.stable, readable=False).run(500)
+    blind.behaves(blind.target, readable=False).behaves(blind.stable, readable=False).run(120)
 
     assert (blind.weight, blind.status["rejectedRevisions"]) == (10, [])
     assert blind.status["rollout"]["reason"] == Reason.METRICS_UNAVAILABLE
@@ -387,10 +388,10 @@ def test_metrics_that_stay_down_roll_back_where_the_policy_says_so() -> None:
 
 # A11
 def test_a_few_bad_moments_of_many_end_no_rollout() -> None:
-    shaky = scene(policy=policy(bake="3m")).edit(NEW)
+    shaky = scene(policy=policy(bake="2m")).edit(NEW)
     shaky.reach(lambda now: now.canary is not None)
-    for moment in range(200):
-        shaky.behaves(shaky.target, slow=0.3 if moment % 70 == 40 else 0.0).step(1)
+    for moment in range(120):
+        shaky.behaves(shaky.target, slow=0.3 if moment % 40 == 30 else 0.0).step(1)
         assert "lastRollback" not in shaky.status
 
 
@@ -444,7 +445,7 @@ def test_a_license_that_is_withdrawn_takes_the_traffic_from_the_canary() -> None
 
 def test_a_pause_holds_the_weight_until_a_person_says_resume() -> None:
     paused = at(10)
-    paused.say(f"pause/{paused.target}").run(300)
+    paused.say(f"pause/{paused.target}").run(60)
     assert (paused.state, paused.weight, paused.status["phase"]) == ("Paused", 10, "Paused")
 
     paused.say(f"resume/{paused.target}").reach(lambda now: now.stable == now.target)
@@ -504,5 +505,5 @@ def test_a_promotion_by_hand_counts_for_one_step() -> None:
     quiet.edit(NEW).reach(lambda now: now.weight == 10)
     quiet.say(f"promote/{quiet.target}").reach(lambda now: now.weight == 50)
 
-    assert quiet.run(300).weight == 50
+    assert quiet.run(60).weight == 50
     assert quiet.status["rollout"]["reason"] == Reason.CHECK_INCONCLUSIVE
