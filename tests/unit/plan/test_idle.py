@@ -65,7 +65,7 @@ def test_the_place_in_the_queue_is_kept_while_it_waits() -> None:
 
 
 @pytest.mark.parametrize("leaves", [{"queue_class": None}, {"policy": None}])
-def test_what_cannot_begin_any_more_leaves_the_queue(leaves: dict[str, object]) -> None:
+def test_what_cannot_begin_any_more_leaves_the_queue(leaves: dict[str, None]) -> None:
     queued = scene().edit(NEW, peers=(peer("other", rolls_out=True),), policy=policy(maxConcurrentRollouts=1))
     queued.run(5)
 
