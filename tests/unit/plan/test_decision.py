@@ -107,8 +107,8 @@ def test_what_takes_traffic_away_does_so_in_every_state(why: str, place: str, *,
     assert (end.cause.reason, end.rejected) == (reason, rejected)
 
 
-# L5
 def test_an_abort_beats_everything() -> None:
+    """L5."""
     all_at_once: dict[str, Any] = {}
     for changes, _, _ in TAKES_TRAFFIC_AWAY.values():
         all_at_once |= changes
@@ -193,16 +193,16 @@ def test_pods_that_come_too_late_end_the_rollout() -> None:
     assert ended(decide(asked)).cause.reason is Reason.STARTUP_DEADLINE_EXCEEDED
 
 
-# C2
 def test_a_lack_of_room_is_no_fault_of_the_revision() -> None:
+    """C2."""
     late = position(0, 0, RolloutState.STARTING, step_started_at=LONG_AGO)
     after = moved(decide(situation(position=late, ready=Size(canary=0, stable=2), lack=NO_GPU)))
 
     assert (after.cause, after.step_started_at) == (NO_GPU, NOW)
 
 
-# L19
 def test_a_rollback_waits_where_stable_has_no_pod_and_the_canary_has() -> None:
+    """L19."""
     asked = situation(command=says(Verb.ABORT), ready=Size(canary=1, stable=0))
     after = moved(decide(asked))
 
@@ -211,8 +211,8 @@ def test_a_rollback_waits_where_stable_has_no_pod_and_the_canary_has() -> None:
     assert isinstance(decide(replace(asked, ready=Size(canary=0, stable=0))), RolledBack)
 
 
-# L10
 def test_a_tested_canary_takes_over_from_a_stable_that_is_gone() -> None:
+    """L10."""
     gone = situation(ready=Size(canary=1, stable=0), stable_down_since=LONG_AGO)
 
     assert moved(decide(gone)).weight == 100
@@ -221,7 +221,6 @@ def test_a_tested_canary_takes_over_from_a_stable_that_is_gone() -> None:
     assert moved(decide(just_now)).step < 4
 
 
-# A5
 @pytest.mark.parametrize(
     ("action", "state"), [("Hold", RolloutState.HOLDING), ("Pause", RolloutState.PAUSED), ("Rollback", None)]
 )
@@ -229,6 +228,7 @@ def test_a_tested_canary_takes_over_from_a_stable_that_is_gone() -> None:
 def test_what_stays_undecided_ends_as_the_policy_says(
     action: str, state: RolloutState | None, verdict: str, field: str
 ) -> None:
+    """A5."""
     patient = policy(analysis={field: {"after": "5m", "action": action}})
     stuck = position(2, 10, held_since=LONG_AGO, stuck_since=NOW - timedelta(minutes=5))
     decision = decide(situation(policy=patient, position=stuck, checks=check(verdict)))

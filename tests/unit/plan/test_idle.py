@@ -36,8 +36,8 @@ def test_the_first_look_is_a_wait_so_that_others_can_see_it() -> None:
     assert condition(edited.plan, "Ready")["reason"] == Reason.ROLLOUT_QUEUED
 
 
-# C8
 def test_no_more_rollouts_run_than_the_policy_allows() -> None:
+    """C8."""
     rolling = tuple(peer(f"other-{number}", rolls_out=True) for number in range(3))
     queued = scene().edit(NEW, peers=rolling).run(30)
 
@@ -47,8 +47,8 @@ def test_no_more_rollouts_run_than_the_policy_allows() -> None:
     queued.reach(lambda now: now.canary is not None, 10)
 
 
-# C8
 def test_who_is_in_a_lane_of_higher_priority_goes_first() -> None:
+    """C8."""
     first = peer("urgent", priority=9, queued_since=scene().seen.now)
     queued = scene(policy=policy(maxConcurrentRollouts=1)).edit(NEW, peers=(first,)).run(30)
 
@@ -123,8 +123,8 @@ def test_a_person_may_try_weights_that_failed_elsewhere() -> None:
     assert held.reach(lambda now: now.stable == now.target).status["phase"] == "Ready"
 
 
-# L7, W4
 def test_a_rejected_revision_is_not_tried_again_and_stays_in_the_spec() -> None:
+    """L7, W4."""
     after = rejected()
     before = after.seen.deployment.spec
 
@@ -137,8 +137,8 @@ def test_a_rejected_revision_is_not_tried_again_and_stays_in_the_spec() -> None:
     assert after.status["phase"] == "Degraded"
 
 
-# L8
 def test_a_rejected_revision_stays_rejected_when_it_is_asked_for_again() -> None:
+    """L8."""
     after = rejected()
     failed = after.target
     after.edit(OLD).run(10)
@@ -149,8 +149,8 @@ def test_a_rejected_revision_stays_rejected_when_it_is_asked_for_again() -> None
     assert after.canary is None
 
 
-# L8
 def test_a_rejected_revision_is_tried_again_when_a_person_says_so() -> None:
+    """L8."""
     after = rejected()
 
     after.say(f"retry/{after.target}").reach(lambda now: now.stable == now.target)
@@ -172,8 +172,8 @@ def test_one_command_retries_once() -> None:
     after.say(f"retry/{after.target}/2").reach(lambda now: now.canary is not None)
 
 
-# L11
 def test_bad_after_bad_after_good_ends_with_the_good_one() -> None:
+    """L11."""
     after = rejected()
     after.edit({"model": {"checkpoint": {"revision": "b" * 40}}})
     after.behaves(after.target, slow=0.9).reach(lambda now: len(now.status["rejectedRevisions"]) == 2)
@@ -201,9 +201,9 @@ def test_a_pause_that_is_said_in_the_queue_holds_the_rollout_when_it_begins() ->
     assert (queued.state, queued.weight) == ("Paused", 0)
 
 
-# L4
 @pytest.mark.parametrize("verb", ["abort", "promote", "pause", "resume", "retry"])
 def test_a_command_while_nothing_is_in_progress_does_nothing(verb: str) -> None:
+    """L4."""
     resting = scene()
     before = resting.plan
 
@@ -230,8 +230,8 @@ def test_a_rollback_is_over_when_the_pods_are_gone() -> None:
     assert "rollout" not in after.status
 
 
-# C2
 def test_one_replica_in_place_is_refused_with_its_reason() -> None:
+    """C2."""
     alone = scene(1, {"rollout": {"capacity": "InPlace"}}).edit(NEW).run(30)
 
     assert alone.canary is None

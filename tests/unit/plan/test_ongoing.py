@@ -1,6 +1,6 @@
 """A rollout from look to look: what users' traffic sees of good, bad and abandoned revisions.
 
-A letter and a number name the acceptance scenario, docs/scenarios.md lists them.
+A letter and a number name an acceptance scenario; docs/scenarios.md lists them.
 """
 
 from itertools import pairwise
@@ -47,8 +47,8 @@ def changes(weights: list[tuple[float, int]]) -> list[int]:
     return values[:1] + [after for before, after in pairwise(values) if after != before]
 
 
-# G1
 def test_the_weights_of_a_good_revision_follow_the_policy() -> None:
+    """G1."""
     good = rolling()
     old, new = good.stable, good.target
     good.weights.clear()
@@ -61,10 +61,10 @@ def test_the_weights_of_a_good_revision_follow_the_policy() -> None:
     assert not any(old in kind for kind in good.kinds())
 
 
-# G7
 @pytest.mark.parametrize("capacity", ["Surge", "InPlace"])
 @pytest.mark.parametrize("replicas", [2, 3, 8])
 def test_no_backend_is_ever_without_a_ready_pod(capacity: str, replicas: int) -> None:
+    """G7."""
     good = rolling(replicas, rollout={"capacity": capacity})
     good.behaves(good.target, load_seconds=10)
 
@@ -74,8 +74,8 @@ def test_no_backend_is_ever_without_a_ready_pod(capacity: str, replicas: int) ->
         assert set(good.route_weights()) <= pods
 
 
-# G2
 def test_a_canary_without_a_ready_pod_is_no_backend() -> None:
+    """G2."""
     slow = rolling()
     slow.behaves(slow.target, load_seconds=30).reach(lambda now: now.canary is not None).run(25)
 
@@ -83,16 +83,16 @@ def test_a_canary_without_a_ready_pod_is_no_backend() -> None:
     assert backends(slow.plan) == {slow.stable: 100}
 
 
-# G8
 def test_a_canary_of_weight_zero_is_left_out_of_the_route() -> None:
+    """G8."""
     started = rolling().reach(lambda now: now.canary is not None)
 
     assert started.weight == 0
     assert backends(started.plan) == {started.stable: 100}
 
 
-# G4
 def test_a_canary_that_loses_a_pod_loses_its_share() -> None:
+    """G4."""
     half = at(50)
     half.behaves(half.target, load_seconds=9999)
     half.engines.remove(next(each for each in half.engines if each.revision == half.target))
@@ -104,8 +104,8 @@ def test_a_canary_that_loses_a_pod_loses_its_share() -> None:
     half.reach(done)
 
 
-# G4
 def test_a_pod_that_is_lost_late_has_the_whole_deadline_to_come_back() -> None:
+    """G4."""
     half = at(50)
     half.say(f"pause/{half.target}").run(90)
     half.behaves(half.target, load_seconds=9999)
@@ -118,8 +118,8 @@ def test_a_pod_that_is_lost_late_has_the_whole_deadline_to_come_back() -> None:
     )
 
 
-# G5
 def test_a_rollback_needs_no_more_of_stable_than_one_ready_pod() -> None:
+    """G5."""
     half = at(50, 3)
     lost = next(each for each in half.engines if each.revision == half.stable)
     half.engines.remove(lost)
@@ -129,8 +129,8 @@ def test_a_rollback_needs_no_more_of_stable_than_one_ready_pod() -> None:
     assert backends(half.plan) == {half.stable: 100}
 
 
-# L19
 def test_a_rollback_waits_while_stable_has_no_pod_to_go_back_to() -> None:
+    """L19."""
     half = at(50)
     half.behaves(half.stable, healthy=False)
 
@@ -139,8 +139,8 @@ def test_a_rollback_waits_while_stable_has_no_pod_to_go_back_to() -> None:
     assert "has no ready pod to go back to" in half.status["rollout"]["message"]
 
 
-# G10, W2
 def test_what_others_write_into_the_route_is_put_back_and_moves_nothing() -> None:
+    """G10, W2."""
     half = at(50)
     (planned,) = by_kind(half.plan, "HTTPRoute")
     route = half.seen.children[ROUTE]
@@ -172,8 +172,8 @@ def test_a_decision_is_on_record_before_it_is_carried_out() -> None:
     assert half.plan.commits
 
 
-# L1
 def test_a_third_revision_takes_the_place_of_the_canary_and_starts_at_nothing() -> None:
+    """L1."""
     half = at(50)
     first, second = half.stable, half.target
     half.edit(THIRD).step()
@@ -186,8 +186,8 @@ def test_a_third_revision_takes_the_place_of_the_canary_and_starts_at_nothing() 
     half.reach(done)
 
 
-# L2
 def test_an_edit_back_to_what_serves_ends_the_rollout_without_a_rejection() -> None:
+    """L2."""
     half = at(50)
     stable, pods = half.stable, {each.uid for each in half.engines if each.revision == half.stable}
 
@@ -214,9 +214,9 @@ def test_a_withdrawn_revision_may_be_tried_again() -> None:
     half.edit(NEW).reach(done)
 
 
-# L5
 @pytest.mark.parametrize("state", ["Starting", "Holding", "Baking"])
 def test_an_abort_wins_over_a_promotion_that_was_asked_for(state: str) -> None:
+    """L5."""
     tried = rolling()
     tried.behaves(tried.target, load_seconds=5).reach(lambda now: now.state == state)
     stable = tried.stable
@@ -227,9 +227,9 @@ def test_an_abort_wins_over_a_promotion_that_was_asked_for(state: str) -> None:
         assert backends(tried.plan) == {stable: 100}
 
 
-# A17
 @pytest.mark.parametrize("weight", [10, 50, 100])
 def test_an_aborted_rollout_is_recorded_as_aborted_and_not_as_passed(weight: int) -> None:
+    """A17."""
     tried = at(weight)
     canary, stable = tried.target, tried.stable
     tried.say(f"abort/{canary}").step()
@@ -239,8 +239,8 @@ def test_an_aborted_rollout_is_recorded_as_aborted_and_not_as_passed(weight: int
     assert [entry["revision"] for entry in tried.status["history"]] == [stable]
 
 
-# L10
 def test_a_broken_stable_does_not_block_its_mend() -> None:
+    """L10."""
     broken = rolling()
     broken.behaves(broken.stable, healthy=False)
 
@@ -248,8 +248,8 @@ def test_a_broken_stable_does_not_block_its_mend() -> None:
     broken.reach(done)
 
 
-# L13
 def test_pods_that_never_come_end_the_rollout_with_their_own_cause() -> None:
+    """L13."""
     late = rolling()
     late.behaves(late.target, load_seconds=9999)
     late.reach(lambda now: "lastRollback" in now.status)
@@ -260,8 +260,8 @@ def test_pods_that_never_come_end_the_rollout_with_their_own_cause() -> None:
     assert backends(late.plan) == {late.stable: 100}
 
 
-# L20
 def test_a_regression_in_the_bake_time_needs_no_model_to_be_loaded() -> None:
+    """L20."""
     baking = at(100)
     stable, pods = baking.stable, {each.uid for each in baking.engines if each.revision == baking.stable}
     baking.behaves(baking.target, errors=0.5)
@@ -280,16 +280,16 @@ def test_a_promotion_restarts_no_pod() -> None:
     assert {each.uid for each in baking.engines} == pods
 
 
-# L22
 def test_all_that_a_rollout_makes_goes_with_the_model() -> None:
+    """L22."""
     half = at(50)
 
     assert all(obj["metadata"]["ownerReferences"][0]["uid"] == "u1" for obj in half.plan.objects)
     assert all(obj["metadata"]["labels"][DEPLOYMENT] == "qwen-coder" for obj in half.plan.objects)
 
 
-# L23
 def test_a_bake_longer_than_the_startup_deadline_breaks_nothing() -> None:
+    """L23."""
     patient = scene(policy=policy(bake="1m", startupDeadline="5s")).edit(NEW)
 
     patient.reach(lambda now: now.weight == 100).run(40)
@@ -297,9 +297,9 @@ def test_a_bake_longer_than_the_startup_deadline_breaks_nothing() -> None:
     patient.reach(done)
 
 
-# C1
 @pytest.mark.parametrize("capacity", ["InPlace", "Auto"])
 def test_without_a_free_gpu_pods_are_swapped_and_none_holds_the_rollout(capacity: str) -> None:
+    """C1."""
     full = scene(3, {"rollout": {"capacity": capacity}}).edit(NEW)
     full.room = 3
     full.behaves(full.target, load_seconds=10)
@@ -312,8 +312,8 @@ def test_without_a_free_gpu_pods_are_swapped_and_none_holds_the_rollout(capacity
     assert fewest == 2
 
 
-# C2
 def test_one_replica_without_a_free_gpu_waits_with_its_reason_and_serves_on() -> None:
+    """C2."""
     alone = rolling(1)
     alone.room = 1
 
@@ -325,8 +325,8 @@ def test_one_replica_without_a_free_gpu_waits_with_its_reason_and_serves_on() ->
     alone.reach(done)
 
 
-# C4
 def test_an_abort_of_a_swap_gives_stable_its_pods_back() -> None:
+    """C4."""
     swapped = at(33, 3, rollout={"capacity": "InPlace"})
     swapped.room = 3
     stable = swapped.stable
@@ -337,8 +337,8 @@ def test_an_abort_of_a_swap_gives_stable_its_pods_back() -> None:
     swapped.reach(lambda now: now.status["readyReplicas"] == 3 and now.canary is None)
 
 
-# C7
 def test_stable_is_as_large_as_the_spec_asks_until_the_bake_is_over() -> None:
+    """C7."""
     grown = at(100)
     stable = grown.stable
 
@@ -346,8 +346,8 @@ def test_stable_is_as_large_as_the_spec_asks_until_the_bake_is_over() -> None:
     assert grown.asked(stable) == 5
 
 
-# A4
 def test_metrics_that_are_down_hold_the_rollout_and_reject_nothing() -> None:
+    """A4."""
     blind = at(10)
     blind.behaves(blind.target, readable=False).behaves(blind.stable, readable=False).run(120)
 
@@ -356,8 +356,8 @@ def test_metrics_that_are_down_hold_the_rollout_and_reject_nothing() -> None:
     assert "timed out" in blind.status["rollout"]["message"]
 
 
-# A4
 def test_a_canary_whose_pods_fail_is_rolled_back_though_metrics_are_down() -> None:
+    """A4."""
     blind = at(10)
     blind.behaves(blind.stable, readable=False).behaves(blind.target, readable=False).run(30)
 
@@ -365,8 +365,8 @@ def test_a_canary_whose_pods_fail_is_rolled_back_though_metrics_are_down() -> No
     assert blind.status["lastRollback"]["reason"] == Reason.ENGINE_NOT_READY
 
 
-# A5
 def test_metrics_that_stay_down_pause_the_rollout_once_and_it_can_be_resumed() -> None:
+    """A5."""
     blind = scene(policy=policy(analysis={"interval": "1s", "onError": {"after": "1m"}})).edit(NEW)
     blind.reach(lambda now: now.weight == 10)
     blind.behaves(blind.target, readable=False).reach(lambda now: now.state == RolloutState.PAUSED)
@@ -376,8 +376,8 @@ def test_metrics_that_stay_down_pause_the_rollout_once_and_it_can_be_resumed() -
     blind.say(f"resume/{blind.target}").reach(lambda now: now.stable == now.target)
 
 
-# A5
 def test_metrics_that_stay_down_roll_back_where_the_policy_says_so() -> None:
+    """A5."""
     patience = {"after": "1m", "action": "Rollback"}
     blind = scene(policy=policy(analysis={"interval": "1s", "onError": patience})).edit(NEW)
     blind.reach(lambda now: now.weight == 10)
@@ -386,8 +386,8 @@ def test_metrics_that_stay_down_roll_back_where_the_policy_says_so() -> None:
     assert blind.status["lastRollback"]["reason"] == Reason.METRICS_UNAVAILABLE
 
 
-# A11
 def test_a_few_bad_moments_of_many_end_no_rollout() -> None:
+    """A11."""
     shaky = scene(policy=policy(bake="2m")).edit(NEW)
     shaky.reach(lambda now: now.canary is not None)
     for moment in range(120):
@@ -395,11 +395,11 @@ def test_a_few_bad_moments_of_many_end_no_rollout() -> None:
         assert "lastRollback" not in shaky.status
 
 
-# A10
 @pytest.mark.parametrize(
     ("state", "held"), [("Holding", False), ("Paused", True), ("Baking", False), ("Paused", False)]
 )
 def test_a_storm_of_errors_ends_a_rollout_in_every_state(state: str, *, held: bool) -> None:
+    """A10."""
     steps = [{"weight": 20, "hold": "10s"}, {"pause": {}}, {"weight": 50, "hold": "10s"}]
     gated = scene(policy=policy(steps=steps)).edit(NEW).reach(lambda now: now.weight == 20)
     if held:
@@ -466,8 +466,8 @@ def test_a_gate_waits_for_a_person() -> None:
     gated.say(f"promote/{gated.target}").reach(lambda now: now.stable == now.target)
 
 
-# W1
 def test_the_same_spec_applied_again_and_again_moves_nothing() -> None:
+    """W1."""
     half = at(50)
     state = (half.weight, half.status["rollout"]["step"], half.status["rollout"]["startedAt"])
 
