@@ -97,6 +97,8 @@ class RolloutStatus(Status):
     """Whether latencies were judged at a step with like load on both sides."""
     stuck_since: Timestamp | None = None
     """Since when the step's time is over and its checks can't be decided."""
+    blind_since: Timestamp | None = None
+    """Since when measurements can't be had though the step's time is over."""
     capacity: str = ""
     """Where the canary's GPUs come from: Surge or InPlace."""
     paused: bool = False

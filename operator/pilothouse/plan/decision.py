@@ -106,7 +106,7 @@ def _obeyed(s: Situation) -> Position:
     if verb is Verb.PAUSE:
         return replace(s.position, paused=True)
     if verb in {Verb.RESUME, Verb.PROMOTE}:
-        return replace(s.position, paused=False, stuck_since=None)
+        return replace(s.position, paused=False, stuck_since=None, blind_since=None)
     return s.position
 
 
@@ -219,6 +219,9 @@ def _shifting(s: Situation) -> Decision | None:
     weight = _allowed_weight(s)
     if weight < s.goal:
         return _await_capacity(s, RolloutState.SHIFTING)
+    if s.position.weight != s.goal:
+        # Only the next look can tell whether the gateways follow a route that has this weight.
+        return _move(s, RolloutState.SHIFTING, Cause(Reason.SHIFTING, f"the route goes to {s.goal} %"))
     return replace(_move(s, RolloutState.SHIFTING, s.route), step_started_at=s.now) if s.route else None
 
 
@@ -299,7 +302,8 @@ def _stay(s: Situation, state: RolloutState, cause: Cause) -> Position:
 def _move(s: Situation, state: RolloutState, cause: Cause, held_since: datetime | None = None) -> Position:
     """Take the weight that is allowed on the way to the step's."""
     stays = _stay(s, state, cause)
-    return replace(stays, weight=_allowed_weight(s), held_since=held_since)
+    weight = _allowed_weight(s)
+    return replace(stays, weight=weight, held_since=held_since, stuck_since=None, blind_since=None)
 
 
 def _deadline(s: Situation) -> timedelta:
@@ -337,6 +341,7 @@ def _entered(s: Situation, number: int, cause: Cause) -> Position:
         step_started_at=s.now,
         held_since=None,
         stuck_since=None,
+        blind_since=None,
         paused=False,
         waived=False,
         capacity=s.sizing.strategy,
@@ -352,16 +357,20 @@ def _open_checks(s: Situation) -> tuple[CheckStatus, ...]:
 
 
 def _stuck(s: Situation, open_checks: tuple[CheckStatus, ...]) -> Decision:
-    cause, since = _doubt(s, open_checks), s.position.stuck_since or s.now
-    analysis = s.policy.analysis
-    blind = cause.reason is Reason.METRICS_UNAVAILABLE
-    patience = analysis.on_error if blind else analysis.on_inconclusive
-    stays = replace(_stay(s, s.position.state, cause), stuck_since=since)
+    """Wait for what is undecided, each kind of doubt with a clock and a patience of its own."""
+    cause, position = _doubt(s, open_checks), s.position
+    stays = _stay(s, position.state, cause)
+    if cause.reason is Reason.METRICS_UNAVAILABLE:
+        since, patience = position.blind_since or s.now, s.policy.analysis.on_error
+        waits = replace(stays, blind_since=since)
+    else:
+        since, patience = position.stuck_since or s.now, s.policy.analysis.on_inconclusive
+        waits = replace(stays, stuck_since=since, blind_since=None)
     if s.now - since < timedelta(seconds=patience.after.seconds) or patience.action is Action.HOLD:
-        return stays
+        return waits
     if patience.action is Action.ROLLBACK:
         return RolledBack(cause, rejected=True, check=open_checks[0])
-    return replace(stays, state=RolloutState.PAUSED, paused=True)
+    return replace(waits, state=RolloutState.PAUSED, paused=True)
 
 
 def _doubt(s: Situation, checks: tuple[CheckStatus, ...]) -> Cause:

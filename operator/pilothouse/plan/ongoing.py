@@ -78,6 +78,7 @@ def _rollout_status(situation: Situation, position: Position, evidence: Measured
         step_started_at=position.step_started_at,
         held_since=position.held_since,
         stuck_since=position.stuck_since,
+        blind_since=position.blind_since,
         capacity=position.capacity,
         paused=position.paused,
         waived=position.waived,

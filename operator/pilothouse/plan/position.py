@@ -25,6 +25,7 @@ class Position:
     step_started_at: datetime
     held_since: datetime | None = None
     stuck_since: datetime | None = None
+    blind_since: datetime | None = None
     capacity: str = ""
     paused: bool = False
     waived: bool = False
@@ -68,6 +69,7 @@ def position_of(status: ModelDeploymentStatus, now: datetime) -> Position:
         step_started_at=rollout.step_started_at or now,
         held_since=rollout.held_since,
         stuck_since=rollout.stuck_since,
+        blind_since=rollout.blind_since,
         capacity=rollout.capacity,
         paused=rollout.paused,
         waived=rollout.waived,

@@ -230,7 +230,8 @@ def test_what_stays_undecided_ends_as_the_policy_says(
 ) -> None:
     """A5."""
     patient = policy(analysis={field: {"after": "5m", "action": action}})
-    stuck = position(2, 10, held_since=LONG_AGO, stuck_since=NOW - timedelta(minutes=5))
+    since = NOW - timedelta(minutes=5)
+    stuck = position(2, 10, held_since=LONG_AGO, stuck_since=since, blind_since=since)
     decision = decide(situation(policy=patient, position=stuck, checks=check(verdict)))
 
     if state is None:
@@ -271,3 +272,22 @@ def test_an_evaluation_waits_for_a_person() -> None:
     after = moved(decide(situation(policy=policy(steps=steps), position=gate)))
 
     assert (after.state, after.cause.reason) == (RolloutState.EVALUATING, Reason.EVALUATION_NOT_SUPPORTED)
+
+
+def test_blindness_has_a_patience_of_its_own() -> None:
+    """A4: what could not be decided for long says nothing of measurements that have just failed."""
+    patient = policy(analysis={"onError": {"after": "5m", "action": "Rollback"}})
+    stuck = position(2, 10, held_since=LONG_AGO, stuck_since=NOW - timedelta(minutes=5))
+
+    decision = decide(situation(policy=patient, position=stuck, checks=check("Error")))
+
+    assert isinstance(decision, Position)
+    assert decision.blind_since == NOW
+
+
+def test_a_step_is_held_only_once_the_route_has_its_weight() -> None:
+    """The gateway's answer to the route of the last step says nothing of this one."""
+    decision = decide(situation(position=position(2, 0)))
+
+    assert isinstance(decision, Position)
+    assert (decision.state, decision.weight, decision.held_since) == (RolloutState.SHIFTING, 10, None)
