@@ -15,6 +15,7 @@ from pilothouse import __version__, names
 REPOSITORY = Path(__file__).parents[2]
 LOCKS = sorted((REPOSITORY / "requirements").glob("*.txt"))
 GUIDE = REPOSITORY / "docs/guide.md"
+SCENARIOS = REPOSITORY / "docs/scenarios.md"
 
 
 def _documents(folder: str) -> list[dict[str, object]]:
@@ -97,6 +98,20 @@ def test_every_example_has_a_kind_and_a_name() -> None:
 
     assert documents
     assert all(document["kind"] and document["metadata"]["name"] for document in documents)
+
+
+def test_every_test_that_the_scenarios_name_exists() -> None:
+    named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", SCENARIOS.read_text())
+    tests = REPOSITORY / "tests"
+
+    assert named
+    assert [(file, test) for file, test in named if f"def {test}(" not in (tests / file).read_text()] == []
+
+
+def test_the_scenarios_are_all_there_and_each_once() -> None:
+    ids = re.findall(r"^\| ([A-Z]\d+) \|", SCENARIOS.read_text(), re.MULTILINE)
+
+    assert len(ids) == len(set(ids)) == 62
 
 
 def test_every_link_in_the_docs_leads_somewhere() -> None:
