@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from e2e.fixtures import lane, operator, teams
+from e2e.fixtures import lane, operator, staged, teams
 
-__all__ = ["lane", "operator", "teams"]
+__all__ = ["lane", "operator", "staged", "teams"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from e2e.fixtures import lane, operator, teams
+from e2e.fixtures import lane, operator, staged, teams
 from e2e.team import Team
 
-__all__ = ["lane", "operator", "teams"]
+__all__ = ["lane", "operator", "staged", "teams"]
 
 
 @pytest.fixture(scope="module")

@@ -2,19 +2,23 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from e2e.installed import NAMESPACE, Operator
-from e2e.manifests import queue_class
+from e2e.manifests import Object, queue_class
+from e2e.stage import Stage, stage
 from e2e.team import Team
 from harness.kubectl import tool
 from harness.paths import REPOSITORY
 from harness.shell import run, succeeds
 
 Kubectl = Callable[..., str]
+Staged = Callable[[Object, Object], AbstractAsyncContextManager[Stage]]
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +36,13 @@ def operator(kubeconfig: Path, kubectl: Kubectl) -> Iterator[Operator]:
     yield installed
     if not found:
         run([*helm, "uninstall", "pilothouse", "--wait"])
+
+
+@pytest.fixture(scope="session")
+def staged(operator: Operator, kubeconfig: Path, gateway_url: str) -> Staged:
+    """`staged(policy, lane)` makes a stage for rollouts, once there is an operator."""
+    assert operator.pods()
+    return partial(stage, kubeconfig, gateway_url)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import uuid4
 
 Object = dict[str, Any]
 
@@ -11,7 +12,7 @@ MODEL = "qwen2.5-coder-7b"
 IMAGE = "pilothouse.dev/vllm-sim:v0.32.0"
 
 
-def queue_class(name: str) -> Object:
+def queue_class(name: str, **spec: Any) -> Object:
     """A lane whose drain is short enough for a test and longer than any of its streams."""
     return {
         "apiVersion": "pilothouse.dev/v1alpha1",
@@ -21,6 +22,24 @@ def queue_class(name: str) -> Object:
             "requests": {"maxInputTokens": 2048, "maxOutputTokens": 256, "timeout": "60s"},
             "concurrency": {"perReplica": 32, "queuedPerReplica": 32},
             "drain": "20s",
+            **spec,
+        },
+    }
+
+
+def rollout_policy(name: str, **spec: Any) -> Object:
+    """A policy in seconds instead of minutes: half of the traffic, judged each second, then all of it."""
+    return {
+        "apiVersion": "pilothouse.dev/v1alpha1",
+        "kind": "RolloutPolicy",
+        "metadata": {"name": name},
+        "spec": {
+            "steps": [{"weight": 50, "hold": "2s"}],
+            "analysis": {"interval": "1s", "minRequests": 20, "warmupRequests": 5},
+            "bake": "3s",
+            "startupDeadline": "90s",
+            "maxConcurrentRollouts": 100,
+            **spec,
         },
     }
 
@@ -41,6 +60,11 @@ def model_deployment(name: str, namespace: str, lane: str, **spec: Any) -> Objec
             **spec,
         },
     }
+
+
+def fresh_commit() -> str:
+    """Draw a commit that no other test uses: what fails in one model is not tried in another."""
+    return f"{uuid4().hex}{uuid4().hex[:8]}"
 
 
 def model(commit: str = COMMIT) -> Object:

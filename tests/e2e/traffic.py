@@ -1,7 +1,10 @@
 """What callers see: completions through the gateway, one by one or as a steady load."""
 
 import asyncio
+import itertools
 import json
+import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -88,3 +91,53 @@ async def load(url: str) -> AsyncIterator[Load]:
             yield running
         finally:
             running.stop()
+
+
+class Steady:
+    """Callers who come at a constant rate, whatever becomes of those before: `answered` and `lost`.
+
+    `answered` counts by the engine's fingerprint, which tells the weights' revision.
+    """
+
+    def __init__(self, url: str, rate: float) -> None:
+        self.answered: Counter[str] = Counter()
+        self.lost: list[str] = []
+        self._url = url
+        self._pause = 1 / rate
+        self._stopped = asyncio.Event()
+
+    async def run(self) -> None:
+        """Call until stopped; requests under way are finished."""
+        connector, began = aiohttp.TCPConnector(limit=0), time.monotonic()
+        async with aiohttp.ClientSession(connector=connector) as http, asyncio.TaskGroup() as callers:
+            for number in itertools.count():
+                await asyncio.sleep(began + number * self._pause - time.monotonic())
+                if self._stopped.is_set():
+                    return
+                callers.create_task(self._call(http))
+
+    def stop(self) -> None:
+        """Let nobody call any more."""
+        self._stopped.set()
+
+    async def _call(self, http: aiohttp.ClientSession) -> None:
+        try:
+            chunks = await streamed(http, self._url, max_tokens=SHORT)
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            self.lost.append(repr(error))
+            return
+        self.answered[
+            next(chunk["system_fingerprint"] for chunk in chunks if "system_fingerprint" in chunk)
+        ] += 1
+
+
+@asynccontextmanager
+async def steady(url: str, rate: float) -> AsyncIterator[Steady]:
+    """Keep callers on while the block runs, `rate` a second, and let every request end."""
+    calling = Steady(url, rate)
+    running = asyncio.create_task(calling.run())
+    try:
+        yield calling
+    finally:
+        calling.stop()
+        await running
