@@ -19,7 +19,9 @@ BLOCKS: Final = (30.0, 60.0, 120.0)
 
 _MEMORY: Final = 600.0
 _PRIOR_DEGREES: Final = 1.0
-_CHAIN_DEGREES: Final = 8.0
+_CHAIN_DEGREES: Final = 16.0
+_DOUBT: Final = 14.0
+_DOUBT_DEGREES: Final = 4.0
 _NONE: Final = Counts(0.0, 0.0)
 
 
@@ -103,6 +105,12 @@ def factor(stable: Sequence[BlockStatus], canary: Sequence[BlockStatus], prior: 
         estimate = _estimate(block, estimate, _CHAIN_DEGREES)
         largest = max(largest, estimate)
     return largest
+
+
+def doubted(factor: float, stable: Sequence[BlockStatus], canary: Sequence[BlockStatus]) -> float:
+    """Take what exceeds 1 for more while few blocks have been seen: one burst must not convict a canary."""
+    known = sum(blocks[0].degrees for blocks in (stable, canary) if blocks)
+    return 1 + (factor - 1) * (1 + _DOUBT / (known + _DOUBT_DEGREES))
 
 
 def _estimate(block: BlockStatus, before: float, degrees: float) -> float:

@@ -8,7 +8,7 @@ from pilothouse.api.analysisstatus import CheckAnalysisStatus, ComparisonStatus
 from pilothouse.api.modeldeploymentstatus import CheckStatus
 from pilothouse.names import Verdict
 from pilothouse.plan import overdispersion
-from pilothouse.plan.evidence import Evidence, weigh
+from pilothouse.plan.evidence import weigh
 from pilothouse.plan.samples import Check
 
 _FALSE_PASS: Final = 0.05
@@ -17,8 +17,8 @@ _FALSE_PASS: Final = 0.05
 _ROLLOUT_SHARE: Final = 0.8
 """The rollout's part of the false-alarm bound; the steps after the first share the rest."""
 
-_LATENCY_NOISE: Final = 10.0
-_OTHER_NOISE: Final = 2.0
+_LATENCY_NOISE: Final = 4.0
+_OTHER_NOISE: Final = 1.5
 """The over-dispersion, by request, that is assumed until it is learnt."""
 
 _UNREAD: Final = 3
@@ -48,10 +48,8 @@ def judge(case: Case) -> CheckStatus:
     """Judge one check."""
     seen = case.seen
     noise = _overdispersion(case)
-    rollout = weigh(seen.rollout, case.check.margin, noise)
-    step = weigh(seen.step, case.check.margin, noise)
-    failing = _failing(case, rollout, step)
-    verdict, message = _verdict(case, failing, passing=_passes(case, rollout))
+    failing = _failing(case, overdispersion.doubted(noise, seen.stable_blocks, seen.canary_blocks))
+    verdict, message = _verdict(case, failing, passing=_passes(case, noise))
     stable = _share(seen.rollout.stable, seen.rollout)
     return CheckStatus(
         name=case.check.name,
@@ -78,24 +76,26 @@ def _verdict(case: Case, failing: float, *, passing: bool) -> tuple[Verdict, str
     return (Verdict.INCONCLUSIVE, reason) if reason else (Verdict.PASS, "")
 
 
-def _failing(case: Case, rollout: Evidence, step: Evidence) -> float:
+def _failing(case: Case, noise: float) -> float:
     """Say how near a failure is, 1 being one. The bound is shared by the rollout as a whole and its steps.
 
     The first step is the rollout so far; step j > 1 gets 1 / (j (j - 1)) of the steps' part, which sums to 1.
     """
+    rollout = weigh(case.seen.rollout, case.check.margin, noise)
     of_rollout = rollout.worse / -math.log(case.false_alarm * _ROLLOUT_SHARE)
     if case.steps <= 1:
         return max(0.0, of_rollout)
+    step = weigh(case.seen.step, case.check.margin, noise)
     of_step = step.worse / -math.log(
         case.false_alarm * (1 - _ROLLOUT_SHARE) / (case.steps * (case.steps - 1))
     )
     return max(0.0, of_rollout, of_step)
 
 
-def _passes(case: Case, rollout: Evidence) -> bool:
+def _passes(case: Case, noise: float) -> bool:
     """Ask the rollout for a proof that the canary is no worse, and the step not to speak against it."""
     step, margin = case.seen.step, case.check.margin
-    better = rollout.better >= -math.log(_FALSE_PASS)
+    better = weigh(case.seen.rollout, margin, noise).better >= -math.log(_FALSE_PASS)
     return better and step.canary <= step.stable + margin * step.weight
 
 

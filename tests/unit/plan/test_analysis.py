@@ -214,7 +214,7 @@ def test_answers_twice_as_long_are_a_load_of_their_own() -> None:
     )
 
 
-def test_the_tokens_of_one_request_are_one_event_until_noise_is_learnt() -> None:
+def test_the_tokens_of_a_request_prove_no_more_than_the_request_until_noise_is_learnt() -> None:
     def tokens(pod: PodSample, factor: float) -> PodSample:
         counts = pod.counts[LATENCY.name]
         return replace(pod, counts={LATENCY.name: Counts(counts.bad * factor, counts.total * factor)})
@@ -227,8 +227,8 @@ def test_the_tokens_of_one_request_are_one_event_until_noise_is_learnt() -> None
             state = fold(state, replace(one, pods=tuple(tokens(pod, factor) for pod in one.pods)), rules)
         evidence.append(verdicts(state, rules, comparable=True)[0].evidence)
     assert evidence[0] is not None
-    assert evidence[0] > 0
-    assert evidence[1] == pytest.approx(evidence[0])
+    assert evidence[1] is not None
+    assert 0 < evidence[1] <= evidence[0]
 
 
 def test_errors_are_judged_under_unlike_load_too() -> None:
