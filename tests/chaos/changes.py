@@ -40,6 +40,7 @@ class Declared:
             model=model(self.commit),
             replicas=self.replicas,
             route=way,
+            rollout={"policyName": self.lane},
         )
 
 

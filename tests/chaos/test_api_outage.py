@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from e2e.installed import Operator
-from e2e.manifests import OTHER_COMMIT, model, model_deployment
+from e2e.manifests import OTHER_COMMIT, model
 from e2e.team import Team
 from e2e.traffic import Load, load
 from harness import cluster
@@ -30,7 +30,7 @@ class Outage:
 @pytest.fixture(scope="module")
 def team(teams: Callable[[], Team]) -> Team:
     made = teams()
-    made.apply(model_deployment(NAME, made.namespace, made.lane))
+    made.apply(made.model(NAME))
     made.wait_ready(NAME)
     return made
 
@@ -70,7 +70,7 @@ def test_an_outage_of_the_api_server_restarts_no_operator(outage: Outage) -> Non
 @pytest.mark.usefixtures("outage")
 def test_after_an_outage_the_operator_catches_up(team: Team) -> None:
     team.kubectl("delete", "service", team.child(NAME), "--wait=false")
-    team.apply(model_deployment(NAME, team.namespace, team.lane, model=model(OTHER_COMMIT)))
+    team.apply(team.model(NAME, model=model(OTHER_COMMIT)))
 
     team.wait_ready(NAME)
 

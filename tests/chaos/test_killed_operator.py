@@ -10,10 +10,10 @@ import pytest
 
 from chaos.changes import Changes
 from chaos.ending import children, settled
-from e2e.manifests import queue_class
+from e2e.manifests import queue_class, rollout_policy
 from harness.api import Api, Object, connect
 from harness.outside import Process, operator
-from pilothouse.kinds import QUEUE_CLASS
+from pilothouse.kinds import QUEUE_CLASS, ROLLOUT_POLICY
 
 SEED = 20261123
 LONGEST_LIFE_SECONDS = 2.0
@@ -37,9 +37,11 @@ async def lanes(api: Api) -> AsyncIterator[list[str]]:
     names = [f"chaos-{uuid4().hex[:8]}" for _ in range(2)]
     for name in names:
         await api.apply(QUEUE_CLASS.path(name=name), queue_class(name), "people")
+        await api.apply(ROLLOUT_POLICY.path(name=name), rollout_policy(name), "people")
     yield names
     for name in names:
         await api.delete(QUEUE_CLASS.path(name=name))
+        await api.delete(ROLLOUT_POLICY.path(name=name))
 
 
 @pytest.mark.parametrize(

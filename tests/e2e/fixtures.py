@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from e2e.installed import NAMESPACE, Operator
-from e2e.manifests import Object, queue_class
+from e2e.manifests import Object, queue_class, rollout_policy
 from e2e.stage import Stage, stage
 from e2e.team import Team
 from harness.kubectl import tool
@@ -47,12 +47,13 @@ def staged(operator: Operator, kubeconfig: Path, gateway_url: str) -> Staged:
 
 @pytest.fixture(scope="session")
 def lane(operator: Operator, kubectl: Kubectl) -> Iterator[str]:
-    """A QueueClass of this run's own, once there is an operator that heeds it."""
+    """A QueueClass and a RolloutPolicy of this run's own, once there is an operator that heeds them."""
     assert operator.pods()
     name = f"lane-{uuid4().hex[:8]}"
-    kubectl("apply", "--filename=-", input=json.dumps(queue_class(name)))
+    for made in (queue_class(name), rollout_policy(name)):
+        kubectl("apply", "--filename=-", input=json.dumps(made))
     yield name
-    kubectl("delete", "queueclass", name)
+    kubectl("delete", f"queueclass/{name}", f"rolloutpolicy/{name}")
 
 
 @pytest.fixture(scope="session")

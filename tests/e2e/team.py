@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from e2e.manifests import model_deployment
 from harness.shell import wait_for
 
 Object = dict[str, Any]
@@ -15,7 +16,7 @@ REASON = '{.status.conditions[?(@.type=="Ready")].reason}'
 
 
 class Team:
-    """One namespace; `lane` is the QueueClass that its models use."""
+    """One namespace; `lane` names the QueueClass and the RolloutPolicy that its models use."""
 
     def __init__(self, kubectl: Callable[..., str], namespace: str, lane: str) -> None:
         self._kubectl = kubectl
@@ -30,6 +31,11 @@ class Team:
         """Apply objects, strictly validated."""
         document = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
         self.kubectl("apply", "--validate=strict", "--filename=-", stdin=document)
+
+    def model(self, name: str, **spec: Any) -> Object:
+        """Write a model of this team, whose changes roll out by the policy that has the lane's name."""
+        spec = {"rollout": {"policyName": self.lane}} | spec
+        return model_deployment(name, self.namespace, self.lane, **spec)
 
     def get(self, kind: str, name: str) -> Object:
         """Return one object."""

@@ -193,9 +193,9 @@ def test_a_revision_that_can_not_start_leaves_the_former_one_serving(team: Team)
 
 def test_after_an_edit_ready_means_that_the_new_revision_serves(teams: Callable[[], Team]) -> None:
     team = teams()
-    team.apply(model_deployment("repinned", team.namespace, team.lane))
+    team.apply(team.model("repinned"))
     team.wait_ready("repinned")
-    team.apply(model_deployment("repinned", team.namespace, team.lane, model=model(OTHER_COMMIT)))
+    team.apply(team.model("repinned", model=model(OTHER_COMMIT)))
 
     team.wait_ready("repinned")
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from e2e.manifests import OTHER_COMMIT, Object, model, model_deployment
+from e2e.manifests import OTHER_COMMIT, Object, model
 from e2e.team import Team
 from e2e.traffic import load
 from harness.shell import wait_for
@@ -26,7 +26,7 @@ def urls(team: Team, gateway_url: str) -> dict[str, str]:
 
 
 def declared(team: Team, name: str, **spec: Object) -> Object:
-    return model_deployment(name, team.namespace, team.lane, engine=ENGINE, replicas=2, **spec)
+    return team.model(name, engine=ENGINE, replicas=2, **spec)
 
 
 def names_of_pods(team: Team, name: str) -> set[str]:
