@@ -9,8 +9,11 @@ from e2e.traffic import Object, ask
 from harness.api import Api
 
 PORT = 8000
-COSTS = {"VLLM_SIM_DECODE_MS": "20", "VLLM_SIM_PREFILL_US_PER_TOKEN": "400"}
-"""A step takes 20 ms and the prompt of a request some more, so that busy cores are not most of a latency."""
+COSTS = {"VLLM_SIM_DECODE_MS": "30", "VLLM_SIM_PREFILL_US_PER_TOKEN": "20"}
+"""A step takes 30 ms, so that busy cores are not most of a latency."""
+CPU = "250m"
+CONCURRENCY = {"perReplica": 128, "queuedPerReplica": 256}
+"""More than the load of a benchmark comes to: an engine that refuses requests measures itself."""
 
 
 async def addresses(api: Api, namespace: str, labels: Mapping[str, str]) -> list[str]:

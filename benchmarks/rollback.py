@@ -17,7 +17,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Protocol
 
-from engine_pods import break_all, fingerprint
+from engine_pods import CONCURRENCY, break_all, fingerprint
 from fleet import until
 from measure import publish, surroundings
 from rollback_argo import ERRORS, SLOWNESS, TARGETS, Argo, Rule, argo, controller, prometheus
@@ -145,6 +145,7 @@ def lane() -> Object:
     """Return the tests' lane, with objectives that the engines hold to when nothing is wrong."""
     declared = queue_class(OURS)
     declared["spec"] |= {
+        "concurrency": CONCURRENCY,
         "drain": "5s",
         "objectives": [
             {"metric": "TimeToFirstToken", "threshold": "100ms", "ratio": 0.9},

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
 
-from engine_pods import COSTS, PORT, addresses
+from engine_pods import COSTS, CPU, PORT, addresses
 from fleet import until
 
 from e2e.manifests import IMAGE, MODEL
@@ -266,11 +266,16 @@ def _pod(commit: str) -> Object:
     engine = {
         "name": "engine",
         "image": IMAGE,
-        "args": ["Qwen/Qwen2.5-Coder-7B-Instruct", f"--revision={commit}", f"--served-model-name={MODEL}"],
+        "args": [
+            "Qwen/Qwen2.5-Coder-7B-Instruct",
+            f"--revision={commit}",
+            f"--served-model-name={MODEL}",
+            "--max-num-seqs=128",
+        ],
         "env": [{"name": name, "value": value} for name, value in COSTS.items()],
         "ports": [{"name": "http", "containerPort": PORT}],
         "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 1},
-        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
+        "resources": {"requests": {"cpu": CPU, "memory": "256Mi"}},
         "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108 -- vLLM's shared memory
     }
     shm = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}

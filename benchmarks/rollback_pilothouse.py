@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from engine_pods import COSTS, addresses
+from engine_pods import COSTS, CPU, addresses
 from fleet import until
 
 from e2e.installed import NAMESPACE
@@ -71,7 +71,7 @@ class Pilothouse:
 
     async def _rests(self) -> bool:
         status = await self.status()
-        return not status.get("rollout") and not status.get("canary") and status.get("phase") == "Ready"
+        return bool(status.get("readyReplicas")) and not status.get("rollout")
 
 
 @contextmanager
@@ -108,6 +108,7 @@ async def pilothouse(api: Api, namespace: str, policy: Object, lane: Object) -> 
         await api.delete(f"/api/v1/namespaces/{namespace}")
         for path in cluster_wide:
             await api.delete(path)
+        await until(lambda: _is_gone(api, namespace), PATIENCE)
 
 
 def _declared(namespace: str) -> Object:
@@ -117,8 +118,14 @@ def _declared(namespace: str) -> Object:
         namespace,
         namespace,
         engine=engine() | {"env": env},
+        resources={"gpu": {"count": 0}, "cpu": CPU, "memory": "256Mi"},
         rollout={"policyName": namespace, "capacity": "Surge"},
     )
+
+
+async def _is_gone(api: Api, namespace: str) -> bool:
+    found = await api.get("/api/v1/namespaces", fieldSelector=f"metadata.name={namespace}")
+    return not found["items"]
 
 
 def _restart(kubeconfig: Path) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from engine_pods import fingerprint
+from engine_pods import CONCURRENCY, fingerprint
 from measure import publish, surroundings, table
 from rollback_pilothouse import MODEL, Pilothouse, installed, pilothouse
 from traffic import Answer, load
@@ -105,7 +105,10 @@ def policy() -> Object:
 def lane() -> Object:
     """Return the tests' lane with one objective: at most weights one pod on each side has unlike load."""
     declared = queue_class(NAME)
-    declared["spec"]["objectives"] = [{"metric": "Success", "ratio": 0.9}]
+    declared["spec"] |= {
+        "concurrency": CONCURRENCY,
+        "objectives": [{"metric": "Success", "ratio": 0.9}],
+    }
     return declared
 
 

@@ -19,7 +19,7 @@ import aiohttp
 from e2e.traffic import DONE, Object, ask, events, finish_reason
 
 PROMPT = "def fibonacci(n):\n    if n < 2:\n        return n\n" * 3
-LONG, SHORT = 64, 8
+LONG, SHORT = 24, 4
 CALLS = ((SHORT, True), (SHORT, False), (SHORT, True), (SHORT, False), (SHORT, True), (LONG, True))
 """Tokens of each request in turn, and whether it is streamed."""
 

@@ -37,10 +37,18 @@ class Weights:
 
     async def follow(self) -> None:
         """Note every change until cancelled."""
-        async for event in self._api.watch(self._path, fieldSelector=f"metadata.name={self._name}"):
-            weights = _weights(event["object"])
-            if weights != self.now:
-                self.changes.append(Change(time.time(), weights))
+        only = f"metadata.name={self._name}"
+        listed = await self._api.get(self._path, fieldSelector=only)
+        for route in listed["items"]:
+            self._note(route)
+        since = listed["metadata"]["resourceVersion"]
+        async for event in self._api.watch(self._path, fieldSelector=only, resourceVersion=since):
+            self._note(event["object"])
+
+    def _note(self, route: Object) -> None:
+        weights = _weights(route)
+        if weights != self.now:
+            self.changes.append(Change(time.time(), weights))
 
     async def first(self, since: float, holds: Callable[[Mapping[str, int]], bool], seconds: float) -> Change:
         """Wait for the first change since a moment whose weights are as wanted.
@@ -66,12 +74,12 @@ class Weights:
 async def weights_of(api: Api, namespace: str, name: str) -> AsyncIterator[Weights]:
     """Follow a route's weights while the block runs."""
     weights = Weights(api, namespace, name)
-    following = asyncio.create_task(weights.follow())
-    try:
-        yield weights
-    finally:
-        following.cancel()
-        await asyncio.wait([following])
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(weights.follow())
+        try:
+            yield weights
+        finally:
+            following.cancel()
 
 
 def _weights(route: Object) -> Mapping[str, int]:

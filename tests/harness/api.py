@@ -35,7 +35,7 @@ class Api:
             return await answer.text()
 
     async def watch(self, path: str, **params: str) -> AsyncIterator[Object]:
-        """Follow a collection: what is there, then each event, until the API server ends it."""
+        """Follow a collection from a `resourceVersion`: each event, until the API server ends it."""
         params |= {"watch": "true"}
         async with self._session.get(path, params=params, timeout=aiohttp.ClientTimeout()) as answer:
             answer.raise_for_status()
