@@ -17,7 +17,7 @@ from pilothouse.plan.cause import Cause
 from pilothouse.plan.commands import Command
 from pilothouse.plan.position import Decision, Position, Promoted, RolledBack
 from pilothouse.plan.preflight import PreflightOutcome
-from pilothouse.plan.steps import FULL, capacity_at, promotion, weight_at
+from pilothouse.plan.steps import FULL, capacity_at, comes_promotion, promotion, weight_at
 
 _STABLE_IS_GONE: Final = timedelta(seconds=30)
 """After how long without a ready pod stable counts as broken rather than as restarting."""
@@ -106,7 +106,8 @@ def _obeyed(s: Situation) -> Position:
     if verb is Verb.PAUSE:
         return replace(s.position, paused=True)
     if verb in {Verb.RESUME, Verb.PROMOTE}:
-        return replace(s.position, paused=False, stuck_since=None, blind_since=None)
+        waived = s.position.waived or (verb is Verb.PROMOTE and s.position.state is RolloutState.SHIFTING)
+        return replace(s.position, paused=False, waived=waived, stuck_since=None, blind_since=None)
     return s.position
 
 
@@ -350,8 +351,7 @@ def _entered(s: Situation, number: int, cause: Cause) -> Position:
 
 def _open_checks(s: Situation) -> tuple[CheckStatus, ...]:
     """Return what must be decided before the next step: before the promotion also what was put off."""
-    last = s.position.step + 1 >= promotion(s.policy.steps)
-    if s.undecided or not last or s.position.compared:
+    if s.undecided or s.position.compared or not comes_promotion(s.policy.steps, s.position.step):
         return s.undecided
     return tuple(check for check in s.checks if check.verdict == Verdict.DEFERRED)
 

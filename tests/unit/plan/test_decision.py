@@ -179,6 +179,16 @@ def test_a_promotion_by_hand_ends_the_bake_but_no_shift_of_traffic() -> None:
     assert moved(decide(shifting)).weight < 100
 
 
+def test_a_promotion_by_hand_lets_a_shift_of_traffic_go_on_to_its_step() -> None:
+    stuck = situation(
+        position=PLACES["shifting"], checks=check("Inconclusive"), ready=Size(canary=2, stable=2)
+    )
+    assert moved(decide(stuck)).weight == 10
+
+    after = moved(decide(replace(stuck, command=says(Verb.PROMOTE))))
+    assert (after.step, after.weight) == (3, 50)
+
+
 @pytest.mark.parametrize("place", ["starting", "preflight"])
 def test_a_promotion_by_hand_skips_no_test(place: str) -> None:
     asked = situation(position=PLACES[place], preflight=PENDING, command=says(Verb.PROMOTE))

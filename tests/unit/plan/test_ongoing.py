@@ -17,6 +17,7 @@ from rollout_scene import Scene, policy, scene
 NEW = {"model": {"checkpoint": {"revision": OTHER_COMMIT}}}
 OLD = {"model": {"checkpoint": {"revision": COMMIT}}}
 THIRD = {"model": {"checkpoint": {"revision": "c" * 40}}}
+STANDING = {RolloutState.HOLDING, RolloutState.BAKING}
 ROUTE = ObjectKey("HTTPRoute", "team-ide", "qwen-coder")
 
 
@@ -26,8 +27,8 @@ def rolling(replicas: int = 2, **spec: object) -> Scene:
 
 
 def at(weight: int, replicas: int = 2, **spec: object) -> Scene:
-    """A rollout that has reached this weight."""
-    return rolling(replicas, **spec).reach(lambda now: now.weight == weight)
+    """A rollout that stands at this weight."""
+    return rolling(replicas, **spec).reach(lambda now: now.weight == weight and now.state in STANDING)
 
 
 def done(now: Scene) -> bool:
@@ -489,7 +490,7 @@ def test_a_person_may_promote_what_has_too_few_requests_to_be_judged() -> None:
 def test_a_promotion_by_hand_takes_the_steps_and_waits_for_their_pods() -> None:
     quiet = scene(8)
     quiet.rate = 0.1
-    quiet.edit(NEW).reach(lambda now: now.weight == 10)
+    quiet.edit(NEW).reach(lambda now: now.state == RolloutState.HOLDING)
     quiet.behaves(quiet.target, load_seconds=10)
     quiet.weights.clear()
 
@@ -502,7 +503,7 @@ def test_a_promotion_by_hand_takes_the_steps_and_waits_for_their_pods() -> None:
 def test_a_promotion_by_hand_counts_for_one_step() -> None:
     quiet = scene()
     quiet.rate = 0.1
-    quiet.edit(NEW).reach(lambda now: now.weight == 10)
+    quiet.edit(NEW).reach(lambda now: now.state == RolloutState.HOLDING)
     quiet.say(f"promote/{quiet.target}").reach(lambda now: now.weight == 50)
 
     assert quiet.run(60).weight == 50
