@@ -94,4 +94,5 @@ def _pod(cell: Cell, number: int, row: list[float]) -> PodSample:
         prompt_tokens=prompt,
         generation_tokens=output,
         prompt_lengths=tuple(lengths),
+        arrivals=requests,
     )

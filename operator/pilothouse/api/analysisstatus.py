@@ -50,6 +50,10 @@ class CheckAnalysisStatus(Status):
     """Stable's bad events in the same windows."""
     stable_total: float = 0.0
     """Stable's events in the same windows."""
+    alone_bad: float = 0.0
+    """The canary's bad events of this step in windows in which stable had no events."""
+    alone_total: float = 0.0
+    """The canary's events in the same windows."""
     rollout: ComparisonStatus = ComparisonStatus()
     """The comparison since the rollout began."""
     step: ComparisonStatus = ComparisonStatus()
@@ -67,10 +71,8 @@ class CheckAnalysisStatus(Status):
 class LoadStatus(Status):
     """What the pods of one arm worked of late; older windows fade."""
 
-    requests: float = 0.0
-    """Requests."""
-    tokens: float = 0.0
-    """Prompt and generated tokens."""
+    arrivals: float = 0.0
+    """Requests that came, ended or not."""
     seconds: float = 0.0
     """Seconds of all its pods together."""
 

@@ -33,6 +33,8 @@ class PodCounters(Status):
     """When the engine's process started, in seconds since 1970; 0 where it does not say."""
     requests: Count
     """Requests that ended."""
+    arrived: Count = 0
+    """Requests that came: those that ended and those under way."""
     errors: Count
     """Errors among them."""
     prompt: Count

@@ -26,11 +26,15 @@ _ALL: Final = "all"
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is checked, how probable a false alarm may be (whole rollout, all checks), the fewest requests."""
+    """What is checked, how probable a false alarm may be (whole rollout, all checks), the fewest requests.
+
+    `promotes` says that the promotion comes next, for which a check must be proved and not only look well.
+    """
 
     checks: tuple[Check, ...]
     false_alarm: float
     min_requests: int
+    promotes: bool = True
 
 
 def fold(state: AnalysisStatus | None, sample: Sample, rules: Rules) -> AnalysisStatus:
@@ -70,7 +74,8 @@ def fold(state: AnalysisStatus | None, sample: Sample, rules: Rules) -> Analysis
 
 def begin_step(state: AnalysisStatus) -> AnalysisStatus:
     """Begin a new step: requests, load and a second comparison, beside that of the rollout, count anew."""
-    checks = tuple(check.model_copy(update={"step": ComparisonStatus()}) for check in state.checks)
+    anew = {"step": ComparisonStatus(), "alone_bad": 0.0, "alone_total": 0.0}
+    checks = tuple(check.model_copy(update=anew) for check in state.checks)
     return state.model_copy(
         update={
             "steps": state.steps + 1,
@@ -102,6 +107,7 @@ def verdicts(state: AnalysisStatus | None, rules: Rules, *, comparable: bool) ->
                 too_few=_too_few(now, rules),
                 unlike=unlike if check.compares_load else "",
                 deferred=check.compares_load and not comparable,
+                promotes=rules.promotes,
             )
         )
         for check in rules.checks
@@ -128,11 +134,16 @@ def _fold_check(seen: CheckAnalysisStatus, window: _Window) -> CheckAnalysisStat
     return seen.model_copy(
         update={
             **(_compared(seen, canary, stable, window.requests) if compared else {}),
+            **(_alone(seen, canary) if window.comparable and not stable.total else {}),
             "stable_blocks": overdispersion.add(seen.stable_blocks, window.stable, window.pods, window.clock),
             "canary_blocks": overdispersion.add(seen.canary_blocks, {_ALL: canary}, arm, window.clock),
             "unread": _unread(seen.unread, window),
         }
     )
+
+
+def _alone(seen: CheckAnalysisStatus, canary: Counts) -> dict[str, object]:
+    return {"alone_bad": seen.alone_bad + canary.bad, "alone_total": seen.alone_total + canary.total}
 
 
 def _unread(before: int, window: _Window) -> int:

@@ -27,10 +27,7 @@ def add(arm: ArmStatus, pods: Sequence[PodSample], ready: int, seconds: float) -
     sharing = named if named or not pods else ready
     fading = math.exp(-seconds / _MEMORY)
     load = LoadStatus(
-        requests=round(arm.load.requests * fading + sum(pod.requests for pod in pods), 3),
-        tokens=round(
-            arm.load.tokens * fading + sum(pod.prompt_tokens + pod.generation_tokens for pod in pods), 1
-        ),
+        arrivals=round(arm.load.arrivals * fading + sum(pod.arrivals for pod in pods), 3),
         seconds=round(arm.load.seconds * fading + sharing * seconds, 3),
     )
     return ArmStatus(
@@ -41,20 +38,18 @@ def add(arm: ArmStatus, pods: Sequence[PodSample], ready: int, seconds: float) -
 
 
 def unlike_load(canary: LoadStatus, stable: LoadStatus) -> str:
-    """Say how load per pod clearly differs, "" where it is alike."""
+    """Say how load per pod clearly differs, "" where it is alike.
+
+    What arrives is compared, not what is done: a canary that drowns does less for being slow.
+    """
     if not canary.seconds:
         return ""
-    if not (stable.seconds and stable.requests):
-        return "LoadImbalance: stable has no requests of late" if canary.requests else ""
-    time = canary.seconds / stable.seconds
-    each = stable.tokens / stable.requests or 1.0
-    for what, ours, theirs in (
-        ("requests", canary.requests, stable.requests * time),
-        ("tokens", canary.tokens / each, stable.tokens / each * time),
-    ):
-        if _outside(ours, theirs):
-            return f"LoadImbalance: a canary pod has {ours / theirs:.2f} times the {what} of a stable pod"
-    return ""
+    if not (stable.seconds and stable.arrivals):
+        return "LoadImbalance: stable has no requests of late" if canary.arrivals else ""
+    ours, theirs = canary.arrivals, stable.arrivals * canary.seconds / stable.seconds
+    if not _outside(ours, theirs):
+        return ""
+    return f"LoadImbalance: a canary pod gets {ours / theirs:.2f} times the requests of a stable pod"
 
 
 def _outside(ours: float, theirs: float) -> bool:

@@ -16,16 +16,21 @@ from pilothouse.plan.observed import Observed
 from pilothouse.plan.podcounters import tells
 from pilothouse.plan.samples import Sample
 from pilothouse.plan.sampling import is_due, serving, take
+from pilothouse.plan.steps import FULL
 
 
 @dataclass(frozen=True, slots=True)
 class Arms:
-    """The two revisions that are compared, how many pods of each are ready, and the canary's weight."""
+    """The two revisions that are compared, how many pods of each are ready, and the canary's weight.
+
+    `promotes` says that the promotion comes next.
+    """
 
     canary: str
     stable: str
     ready: Size
     weight: int
+    promotes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +49,24 @@ def measured(observed: Observed, policy: RolloutPolicySpec, arms: Arms) -> Measu
     interval = timedelta(seconds=analysis.interval.seconds)
     if not queue_class or not is_due(known.sampling, interval, observed.now):
         return known
-    rules = Rules(checks_of(queue_class, analysis), analysis.false_alarm, analysis.min_requests)
+    checks = checks_of(queue_class, analysis)
+    rules = Rules(checks, analysis.false_alarm, analysis.min_requests, arms.promotes)
     why = _blindness(observed, analysis.source, arms) if arms.weight else ""
     if why:
         return replace(known, checks=_blind(rules, known.checks, why))
     sampling, sample = _counted(observed, queue_class, analysis, arms, known.sampling)
     before = known.analysis if known.sampling and known.sampling.definition == sampling.definition else None
     state = fold(before, sample, rules) if sample else before
-    is_comparable = comparable(arms.weight, arms.ready)
-    judged = verdicts(state, rules, comparable=is_comparable) if arms.weight else ()
-    return Measured(sampling, state, judged)
+    judged = verdicts(state, rules, comparable=comparable(arms.weight, arms.ready)) if arms.weight else ()
+    return Measured(sampling, state, _shown(arms, judged, known.checks))
+
+
+def _shown(
+    arms: Arms, judged: tuple[CheckStatus, ...], before: tuple[CheckStatus, ...]
+) -> tuple[CheckStatus, ...]:
+    """Let what promoted a canary stand while it has all traffic, unless a check fails then."""
+    failed = any(check.verdict == Verdict.FAIL for check in judged)
+    return judged if failed or arms.weight < FULL else before
 
 
 def _counted(

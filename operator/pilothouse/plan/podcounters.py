@@ -34,6 +34,7 @@ def counters_of(reading: Reading, counts: Mapping[str, Counts], names: Sequence[
         pod=reading.pod,
         started=round(reading.gauges.get(series.PROCESS_START, 0)),
         requests=round(series.answered(reading) or 0),
+        arrived=round((series.answered(reading) or 0) + series.under_way(reading)),
         errors=round(series.errors(reading) or 0),
         prompt=round(reading.counters.get(series.PROMPT_TOKENS, _UNKNOWN)),
         generated=round(reading.counters.get(series.GENERATION_TOKENS, _UNKNOWN)),
@@ -64,6 +65,7 @@ def advanced(old: PodCounters | None, new: PodCounters, warmup: int, since: date
     return new.model_copy(
         update={
             "requests": max(old.requests, new.requests),
+            "arrived": max(old.arrived, new.arrived),
             "errors": max(old.errors, new.errors),
             "prompt": max(old.prompt, new.prompt),
             "generated": max(old.generated, new.generated),
@@ -93,6 +95,7 @@ def work_between(old: PodCounters, new: PodCounters, arm: Arm, names: Sequence[s
         prompt_lengths=tuple(
             max(0, now - before) for before, now in zip(old.lengths, new.lengths, strict=False)
         ),
+        arrivals=max(0, new.arrived - old.arrived),
     )
 
 

@@ -26,7 +26,8 @@ class PodSample:
     """What one pod did since it was read last, warm-up left out.
 
     `counts` is by the check's name; a check that could not be read is left out. `prompt_lengths` counts
-    requests by the bucket of their prompt length (not cumulative).
+    requests by the bucket of their prompt length (not cumulative). `arrivals` counts requests that came,
+    ended or not: a pod that drowns ends few of them.
     """
 
     pod: str
@@ -36,6 +37,7 @@ class PodSample:
     prompt_tokens: float = 0.0
     generation_tokens: float = 0.0
     prompt_lengths: tuple[float, ...] = ()
+    arrivals: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

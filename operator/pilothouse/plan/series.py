@@ -49,6 +49,11 @@ EDGES: Final = {
 REASONS: Final = ("stop", "length", "abort", "error", "repetition")
 
 
+def under_way(reading: Reading) -> float:
+    """Count the requests that the engine works on or lets wait; 0 where it does not say."""
+    return reading.gauges.get(RUNNING, 0.0) + reading.gauges.get(WAITING, 0.0)
+
+
 def finished(reading: Reading, *reasons: str) -> float | None:
     """Count the requests that the engine finished for these reasons; None where it does not say.
 

@@ -20,6 +20,7 @@ from pilothouse.plan.preflight import PreflightOutcome, outcome
 from pilothouse.plan.programmed import route_trouble
 from pilothouse.plan.revision import Revision
 from pilothouse.plan.serving import deployment_of, ready_replicas
+from pilothouse.plan.steps import comes_promotion
 
 _NOT_TESTED: Final = PreflightOutcome((), None, ())
 
@@ -41,7 +42,11 @@ def situation_of(
     position, policy = position_of(status, observed.now), policy_of(observed)
     ready = Size(ready_replicas(observed, canary), ready_replicas(observed, stable))
     lack = _lack(observed, canary)
-    evidence = measured(observed, policy, Arms(canary, stable, ready, position.weight))
+    evidence = measured(
+        observed,
+        policy,
+        Arms(canary, stable, ready, position.weight, promotes=comes_promotion(policy.steps, position.step)),
+    )
     spec = observed.deployment.spec
     situation = Situation(
         now=observed.now,

@@ -17,6 +17,11 @@ def promotion(steps: Sequence[Step]) -> int:
     return len(steps) + 1
 
 
+def comes_promotion(steps: Sequence[Step], number: int) -> bool:
+    """Say whether the promotion comes after this step, or is under way."""
+    return number + 1 >= promotion(steps)
+
+
 def weight_at(steps: Sequence[Step], number: int) -> int:
     """Return the weight that a step stays at: its own, else that of the last step before it that has one."""
     if number >= promotion(steps):

@@ -7,9 +7,9 @@ from typing import Final
 from pilothouse.api.analysisstatus import CheckAnalysisStatus, ComparisonStatus
 from pilothouse.api.modeldeploymentstatus import CheckStatus
 from pilothouse.names import Verdict
-from pilothouse.plan import overdispersion
+from pilothouse.plan import evidence, overdispersion
 from pilothouse.plan.evidence import weigh
-from pilothouse.plan.samples import Check
+from pilothouse.plan.samples import Check, Counts
 
 _FALSE_PASS: Final = 0.05
 """The probability that a check passes a canary that is worse by its margin."""
@@ -32,7 +32,7 @@ _BREACH_DEVIATIONS: Final = 3.0
 class Case:
     """One check and what bears on it: its share of the false-alarm bound, and what stands against a verdict.
 
-    `too_few` and `unlike` are sentences, "" where all is well.
+    `too_few` and `unlike` are sentences, "" where all is well. `promotes` says that the promotion comes next.
     """
 
     check: Check
@@ -42,6 +42,7 @@ class Case:
     too_few: str
     unlike: str
     deferred: bool
+    promotes: bool
 
 
 def judge(case: Case) -> CheckStatus:
@@ -85,24 +86,39 @@ def _failing(case: Case, noise: float) -> float:
     of_rollout = rollout.worse / -math.log(case.false_alarm * _ROLLOUT_SHARE)
     if case.steps <= 1:
         return max(0.0, of_rollout)
-    step = weigh(case.seen.step, case.check.margin, noise)
+    step = weigh(_of_step(case.seen), case.check.margin, noise)
     of_step = step.worse / -math.log(
         case.false_alarm * (1 - _ROLLOUT_SHARE) / (case.steps * (case.steps - 1))
     )
     return max(0.0, of_rollout, of_step)
 
 
+def _of_step(seen: CheckAnalysisStatus) -> ComparisonStatus:
+    """Return the step's comparison; where stable has no requests, in the bake, with what it had before."""
+    if seen.step.weight:
+        return seen.step
+    alone, before = Counts(seen.alone_bad, seen.alone_total), Counts(seen.stable_bad, seen.stable_total)
+    return evidence.add(ComparisonStatus(), alone, before)
+
+
 def _passes(case: Case, noise: float) -> bool:
-    """Ask the rollout for a proof that the canary is no worse, and the step not to speak against it."""
+    """Ask that the step does not speak against the canary, and before the promotion for a proof."""
     step, margin = case.seen.step, case.check.margin
-    better = weigh(case.seen.rollout, margin, noise).better >= -math.log(_FALSE_PASS)
-    return better and step.canary <= step.stable + margin * step.weight
+    looks_well = step.canary <= step.stable + margin * step.weight
+    return looks_well and (not case.promotes or _is_proved(case, noise))
+
+
+def _is_proved(case: Case, noise: float) -> bool:
+    return weigh(case.seen.rollout, case.check.margin, noise).better >= -math.log(_FALSE_PASS)
 
 
 def _breach(case: Case) -> str:
-    """Say that stable itself is clearly beyond the lane's objective, "" where it is not."""
+    """Say that stable itself is clearly beyond the lane's objective, "" where it or the canary is not.
+
+    A canary that holds to it may be what mends stable.
+    """
     objective, step = case.check.objective, case.seen.step
-    if objective is None or step.weight <= 0:
+    if objective is None or step.weight <= 0 or step.canary <= objective * step.weight:
         return ""
     share = step.stable / step.weight
     deviation = math.sqrt(_overdispersion(case) * objective * (1 - objective) / step.weight)

