@@ -1,6 +1,6 @@
 """A rollout as Pilothouse judges it: plan.analysis on each sample, and three steps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -20,7 +20,10 @@ RULES: Final = Rules(
     ),
     false_alarm=0.01,
     min_requests=50,
+    promotes=False,
 )
+_LAST: Final = replace(RULES, promotes=True)
+"""The last step asks for a proof, since the promotion comes next."""
 _BEGIN: Final = int(HISTORY / INTERVAL)
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -52,7 +55,7 @@ def _outcome(cell: Cell, rollout: list[list[list[float]]]) -> Outcome:
         sample = _sample(cell, window, rollout[window])
         state = fold(state, sample, RULES)
         requests += sum(pod.requests for pod in sample.pods if pod.arm is Arm.CANARY)
-        found = verdicts(state, RULES, comparable=True)
+        found = verdicts(state, _LAST if step + 1 == len(HOLDS) else RULES, comparable=True)
         seconds = (window + 1 - _BEGIN) * INTERVAL
         failed = tuple(check.name for check in found if check.verdict == Verdict.FAIL)
         if failed:
