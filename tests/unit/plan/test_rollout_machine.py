@@ -162,7 +162,7 @@ class Rollouts(RuleBasedStateMachine):
         """Whatever happened: a good revision in a good cluster ends up as stable."""
         scene = self.scene
         scene.behaviours.clear()
-        scene.room, scene.gateway_answers = None, True
+        scene.room, scene.gateway_answers, scene.rate = None, True, 2000.0
         scene.change(queue_class=LANE, policy=policy(), license_policies={})
         scene.edit(
             {
