@@ -103,6 +103,16 @@ bench-idle: venv ## Let 50 models rest for a minute; writes benchmarks/results/i
 bench-detection: venv ## Judge 56,000 simulated rollouts, beside the rules of others; writes benchmarks/results/detection.md
 	python -m benchmarks.detection
 
+.PHONY: bench-rollback
+bench-rollback: venv ## Break revisions that serve, time their rollback, beside Argo Rollouts (45 min); writes benchmarks/results/rollback.md
+	python -m harness up
+	python benchmarks/rollback.py
+
+.PHONY: bench-switch
+bench-switch: venv ## Count what callers lose in 20 changes of weight and a rollback; writes benchmarks/results/switch.md
+	python -m harness up
+	python benchmarks/switch.py
+
 ## The cluster
 
 .PHONY: build
