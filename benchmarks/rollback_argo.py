@@ -17,7 +17,7 @@ from engine_pods import COSTS, CPU, PORT, addresses
 from fleet import until
 
 from e2e.manifests import IMAGE, MODEL
-from harness import builds
+from harness import builds, debian
 from harness.api import Api, Object
 from harness.kubectl import kubectl
 
@@ -139,6 +139,7 @@ def controller(kubeconfig: Path, folder: Path, namespace: str) -> Iterator[None]
 @contextmanager
 def prometheus(folder: Path) -> Iterator[str]:
     """Run Debian's Prometheus, which scrapes the engines named in `folder` every second; give its URL."""
+    debian.install(["prometheus"])
     config, address = folder / "prometheus.yaml", f"127.0.0.1:{_free_port()}"
     config.write_text(json.dumps(_scraping(folder / TARGETS)))
     flags = {
