@@ -42,11 +42,17 @@ class Rollouts(RuleBasedStateMachine):
     watch: "Watch"
 
     @initialize(
-        replicas=st.sampled_from([1, 2, 3, 8]), capacity=st.sampled_from(["Auto", "Surge", "InPlace"])
+        replicas=st.sampled_from([1, 2, 3, 8]),
+        capacity=st.sampled_from(["Auto", "Surge", "InPlace"]),
+        rate=st.sampled_from([10.0, 100.0, 2000.0]),
+        looks=st.sampled_from([30, 6, 60, 0]),
     )
-    def begin(self, replicas: int, capacity: str) -> None:
+    def begin(self, replicas: int, capacity: str, rate: float, looks: int) -> None:
         self.scene = scene(replicas, {"rollout": {"capacity": capacity}})
+        self.scene.rate = rate
         self.watch = Watch(self.scene)
+        self.edit("a")
+        self.watch.look(looks)
 
     @rule(looks=st.integers(1, 25))
     def time_passes(self, looks: int) -> None:
@@ -216,9 +222,8 @@ class Watch:
     def _check(self, look: "Look") -> None:
         for holds in ALWAYS:
             assert holds(look), (holds.__name__, look.weights, look.after.status)
-        if look.canary and look.canary != look.canary_before:
-            assert look.canary not in self.rejected or look.is_retried
-            self.rejected -= {look.canary}
+        self.rejected -= {look.retried}
+        assert look.canary not in self.rejected
         rejected = {entry["revision"] for entry in look.after.status["rejectedRevisions"]}
         assert self.rejected <= rejected, "a rejection was forgotten"
         self.rejected = rejected
@@ -256,10 +261,11 @@ class Look:
         ]
 
     @property
-    def is_retried(self) -> bool:
-        """Whether a person has just said retry."""
+    def retried(self) -> str:
+        """The revision of which a person has just said retry."""
         said = self.seen.deployment.metadata.annotations.get(COMMAND, "")
-        return said.startswith(f"retry/{self.canary}") and said != self.seen.deployment.status.last_command
+        is_new = said != self.seen.deployment.status.last_command
+        return said.split("/")[1] if said.startswith("retry/") and is_new else ""
 
     @property
     def is_in_place(self) -> bool:
