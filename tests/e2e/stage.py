@@ -6,7 +6,7 @@ happened, and a scene waits by reading that record.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,9 +124,10 @@ class Stage:
         self._news = asyncio.Condition()
 
     async def declare(self, name: str, **spec: Any) -> None:
-        """Apply a model as people do; `spec` replaces whole fields."""
+        """Apply a model as people do; `spec` replaces whole fields, and leaves out those that are None."""
         spec = {"rollout": {"policyName": self.name}, "resources": SMALL} | spec
         declared = model_deployment(name, self.name, self.name, **spec)
+        declared["spec"] = {key: value for key, value in declared["spec"].items() if value is not None}
         await self.api.apply(MODEL_DEPLOYMENT.path(self.name, name), declared, "people")
 
     async def served(self, name: str, **spec: Any) -> Story:
@@ -155,6 +156,15 @@ class Stage:
         except TimeoutError:
             raise HarnessError(f"Waited {seconds} s in vain for {name}: {_stand(story)}") from None
         return story
+
+    async def until_any(
+        self, names: Sequence[str], holds: Callable[[Story], Any], seconds: float = DEADLINE
+    ) -> Story:
+        """Wait until one of the stories makes it hold, and return the first that does."""
+        stories = [self.stories[name] for name in names]
+        async with asyncio.timeout(seconds), self._news:
+            await self._news.wait_for(lambda: any(map(holds, stories)))
+            return next(filter(holds, stories))
 
     async def remove(self, name: str) -> None:
         """Delete a model, to make room for others."""
