@@ -183,14 +183,12 @@ def test_the_same_manifest_again_changes_nothing(seen: Seen) -> None:
 
 
 def test_without_a_route_all_callers_change_over_at_once(seen: Seen) -> None:
-    """G2."""
     story = seen.stories["unrouted"]
 
     assert story.weights == [0, 100, 0]
 
 
 def test_what_failed_in_one_model_waits_for_somebodys_word_in_another(seen: Seen) -> None:
-    """C8."""
     story = seen.stories["younger"]
 
     assert story.states[:2] == ["", RolloutState.WAITING]

@@ -244,7 +244,6 @@ def test_detectors_go_on_while_a_rollout_is_paused(seen: tuple[Story, None]) -> 
 
 @about(promoted)
 def test_a_pause_step_and_the_bake_end_by_promote(seen: tuple[Story, None]) -> None:
-    """L4."""
     story, _ = seen
 
     assert story.status["history"][0]["revision"] == story.stable
