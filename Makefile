@@ -49,7 +49,7 @@ check: lint unit ## Lint, types, layers, unit and golden tests; no cluster, unde
 
 .PHONY: unit
 unit: venv ## Unit and golden tests
-	pytest tests/unit tests/golden
+	pytest --numprocesses=auto tests/unit tests/golden
 
 ## Tests on a real Kubernetes
 

@@ -194,7 +194,7 @@ def _diagnosis(observed: Observed, wanted: Revision) -> Cause | None:
 
 def _progress(observed: Observed, rollout: Rollout, lacking: Revision, wanted: int) -> Cause:
     ready = ready_replicas(observed, lacking.name)
-    counted = f"{ready} of {wanted} pods of revision {lacking.name} are ready"
+    counted = f"revision {lacking.name} has {ready} ready pods, {wanted} are wanted"
     if lacking == rollout.canary:
         return Cause(Reason.ROLLING_OUT, counted)
     return Cause(Reason.SCALING if ready else Reason.STARTING, counted)

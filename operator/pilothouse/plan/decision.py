@@ -184,10 +184,12 @@ def _promoted_by_hand(s: Situation) -> Decision | None:
 def _paused(s: Situation) -> Decision | None:
     if not s.held and not s.position.paused:
         return None
-    if s.position.paused and s.position.cause.reason in _UNDECIDED:
-        return _stay(s, RolloutState.PAUSED, s.position.cause)
     message = "spec.rollout.paused is true" if s.held else "paused by command; `resume` goes on"
-    return _stay(s, RolloutState.PAUSED, Cause(Reason.ROLLOUT_PAUSED, message))
+    undecided = s.position.paused and s.position.cause.reason in _UNDECIDED
+    cause = s.position.cause if undecided else Cause(Reason.ROLLOUT_PAUSED, message)
+    stays = _stay(s, RolloutState.PAUSED, cause)
+    # What is on its way when a pause ends has the whole deadline before it.
+    return stays if s.position.held_since else replace(stays, step_started_at=s.now)
 
 
 def _starting(s: Situation) -> Decision | None:

@@ -110,7 +110,8 @@ def test_pods_are_counted_while_they_start() -> None:
     cluster.broken = {f"qwen-coder-{revision}"}
     after = cluster.settle()
 
-    assert condition(after, "WorkloadReady")["message"] == f"0 of 2 pods of revision {revision} are ready"
+    said = f"revision {revision} has 0 ready pods, 2 are wanted"
+    assert condition(after, "WorkloadReady")["message"] == said
     assert condition(after, "WorkloadReady")["reason"] == "Starting"
 
 
