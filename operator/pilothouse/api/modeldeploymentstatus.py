@@ -206,7 +206,7 @@ class ModelDeploymentStatus(ConditionedStatus):
     rejected_revisions: Annotated[
         tuple[RejectedRevision, ...], Field(max_length=32, json_schema_extra=list_map("revision"))
     ] = ()
-    """Revisions that failed and are not tried again until a person says retry."""
+    """The last ten revisions that failed; they are not tried again until a person says retry."""
     last_command: str = ""
     """The command that was carried out last; the same text again does nothing."""
     history: Annotated[tuple[ServedRevision, ...], Field(max_length=10)] = ()

@@ -68,7 +68,7 @@ class ArmCounters(Status):
     """Errors of the samples in a row in which at least every fifth request failed."""
     storm_requests: int = 0
     """Requests of the same samples."""
-    pods: Annotated[tuple[PodCounters, ...], Field(max_length=12, json_schema_extra=list_map("pod"))] = ()
+    pods: Annotated[tuple[PodCounters, ...], Field(max_length=10, json_schema_extra=list_map("pod"))] = ()
     """The counters, pod by pod."""
 
 

@@ -14,7 +14,8 @@ from pilothouse.plan.observed import Observed
 from pilothouse.plan.peers import CheckpointKey
 from pilothouse.plan.revision import Revision
 
-_REMEMBERED: Final = 32
+_REMEMBERED: Final = 10
+"""A status is written every few seconds of a rollout, so it must stay small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def record_of(status: ModelDeploymentStatus) -> Record:
 def with_rejection(
     rejected: tuple[RejectedRevision, ...], observed: Observed, canary: Revision, cause: Cause
 ) -> tuple[RejectedRevision, ...]:
-    """Remember the canary as rejected, the newest first."""
+    """Remember the canary as rejected: the last ten, the newest first and in words."""
     checkpoint = checkpoint_of(canary)
     entry = RejectedRevision(
         revision=canary.name,
@@ -45,7 +46,8 @@ def with_rejection(
         message=cause.message,
         time=observed.now,
     )
-    others = tuple(each for each in rejected if each.revision != canary.name)
+    kept = (each for each in rejected if each.revision != canary.name)
+    others = tuple(each.model_copy(update={"message": ""}) for each in kept)
     return (entry, *others)[:_REMEMBERED]
 
 

@@ -17,7 +17,7 @@ from pilothouse.plan.samples import Arm, Counts, PodSample, Sample
 
 STORM: Final = 0.2
 """The share of failed requests from which a sample counts as stormy."""
-MOST_PODS: Final = 12
+MOST_PODS: Final = 10
 """Pods remembered on each side, drawn by their random uids: more take too much of a status, and so many show
 well enough how pods of one side differ."""
 _FORGOTTEN_AFTER: Final = timedelta(minutes=10)
