@@ -20,9 +20,9 @@ RULES: Final = Rules(
     ),
     false_alarm=0.01,
     min_requests=50,
-    promotes=False,
+    proves=False,
 )
-_LAST: Final = replace(RULES, promotes=True)
+_LAST: Final = replace(RULES, proves=True)
 """The last step asks for a proof, since the promotion comes next."""
 _BEGIN: Final = int(HISTORY / INTERVAL)
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)

@@ -28,13 +28,13 @@ _ALL: Final = "all"
 class Rules:
     """What is checked, how probable a false alarm may be (whole rollout, all checks), the fewest requests.
 
-    `promotes` says that the promotion comes next, for which a check must be proved and not only look well.
+    `proves` says that a pass must be a proof, as it must before the promotion, and not only a good look.
     """
 
     checks: tuple[Check, ...]
     false_alarm: float
     min_requests: int
-    promotes: bool = True
+    proves: bool = True
 
 
 def fold(state: AnalysisStatus | None, sample: Sample, rules: Rules) -> AnalysisStatus:
@@ -107,7 +107,7 @@ def verdicts(state: AnalysisStatus | None, rules: Rules, *, comparable: bool) ->
                 too_few=_too_few(now, rules),
                 unlike=unlike if check.compares_load else "",
                 deferred=check.compares_load and not comparable,
-                promotes=rules.promotes,
+                proves=rules.proves,
             )
         )
         for check in rules.checks

@@ -23,14 +23,14 @@ from pilothouse.plan.steps import FULL
 class Arms:
     """The two revisions that are compared, how many pods of each are ready, and the canary's weight.
 
-    `promotes` says that the promotion comes next.
+    `proves` says that this is the last step to compare them at, so that a pass must be a proof.
     """
 
     canary: str
     stable: str
     ready: Size
     weight: int
-    promotes: bool
+    proves: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def measured(observed: Observed, policy: RolloutPolicySpec, arms: Arms) -> Measu
     if not queue_class or not is_due(known.sampling, interval, observed.now):
         return known
     checks = checks_of(queue_class, analysis)
-    rules = Rules(checks, analysis.false_alarm, analysis.min_requests, arms.promotes)
+    rules = Rules(checks, analysis.false_alarm, analysis.min_requests, arms.proves)
     why = _blindness(observed, analysis.source, arms) if arms.weight else ""
     if why:
         return replace(known, checks=_blind(rules, known.checks, why))

@@ -1,10 +1,11 @@
 """Gathers what a decision about a canary reads from all that was observed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from pilothouse.api.rolloutpolicy import BUILT_IN, RolloutPolicySpec
+from pilothouse.api.rolloutpolicy import BUILT_IN, RolloutPolicySpec, Step
 from pilothouse.plan.capacity import Size, Sizing, strategy_of
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.commands import Command, command_of
@@ -20,7 +21,6 @@ from pilothouse.plan.preflight import PreflightOutcome, outcome
 from pilothouse.plan.programmed import route_trouble
 from pilothouse.plan.revision import Revision
 from pilothouse.plan.serving import deployment_of, ready_replicas
-from pilothouse.plan.steps import comes_promotion
 
 _NOT_TESTED: Final = PreflightOutcome((), None, ())
 
@@ -41,13 +41,11 @@ def situation_of(
     stable, canary, status = under_way.stable.name, under_way.canary.name, observed.deployment.status
     position, policy = position_of(status, observed.now), policy_of(observed)
     ready = Size(ready_replicas(observed, canary), ready_replicas(observed, stable))
-    lack = _lack(observed, canary)
-    evidence = measured(
-        observed,
-        policy,
-        Arms(canary, stable, ready, position.weight, promotes=comes_promotion(policy.steps, position.step)),
-    )
-    spec = observed.deployment.spec
+    spec, lack = observed.deployment.spec, _lack(observed, canary)
+    strategy = strategy_of(spec.rollout.capacity, position.capacity, spec.replicas, lack)
+    sizing = Sizing(strategy, spec.replicas)
+    proves = _is_last_comparison(policy.steps, position.step, sizing)
+    evidence = measured(observed, policy, Arms(canary, stable, ready, position.weight, proves))
     situation = Situation(
         now=observed.now,
         policy=policy,
@@ -64,9 +62,7 @@ def situation_of(
         ),
         preflight=_preflight(observed, policy, canary),
         checks=evidence.checks,
-        sizing=Sizing(
-            strategy_of(spec.rollout.capacity, position.capacity, spec.replicas, lack), spec.replicas
-        ),
+        sizing=sizing,
         ready=ready,
         lack=lack,
         route=route_trouble(observed) if spec.route else None,
@@ -85,6 +81,11 @@ def command_about(observed: Observed, revision: str) -> Command | None:
     deployment = observed.deployment
     command = command_of(deployment.metadata.annotations, deployment.status.last_command)
     return command if command and command.revision == revision else None
+
+
+def _is_last_comparison(steps: Sequence[Step], number: int, sizing: Sizing) -> bool:
+    """Say whether latencies can't be compared after this step: what is to be proved is proved here."""
+    return not sizing.comparable_somewhere(step.weight for step in steps[number:] if step.weight)
 
 
 def _denial(observed: Observed, canary: Revision, verdict: LicenseVerdict) -> Cause | None:

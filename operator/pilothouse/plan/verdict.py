@@ -32,7 +32,7 @@ _BREACH_DEVIATIONS: Final = 3.0
 class Case:
     """One check and what bears on it: its share of the false-alarm bound, and what stands against a verdict.
 
-    `too_few` and `unlike` are sentences, "" where all is well. `promotes` says that the promotion comes next.
+    `too_few` and `unlike` are sentences, "" where all is well. `proves` says that a pass must be a proof.
     """
 
     check: Check
@@ -42,7 +42,7 @@ class Case:
     too_few: str
     unlike: str
     deferred: bool
-    promotes: bool
+    proves: bool
 
 
 def judge(case: Case) -> CheckStatus:
@@ -105,7 +105,7 @@ def _passes(case: Case, noise: float) -> bool:
     """Ask that the step does not speak against the canary, and before the promotion for a proof."""
     step, margin = case.seen.step, case.check.margin
     looks_well = step.canary <= step.stable + margin * step.weight
-    return looks_well and (not case.promotes or _is_proved(case, noise))
+    return looks_well and (not case.proves or _is_proved(case, noise))
 
 
 def _is_proved(case: Case, noise: float) -> bool:

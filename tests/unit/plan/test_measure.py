@@ -11,7 +11,7 @@ from pilothouse.plan.readings import Reading
 from rollout_scene import Scene, scene
 
 FINISHED = {"vllm:request_success_total/stop": 100.0}
-ARMS = Arms(canary="b", stable="a", ready=Size(1, 1), weight=5, promotes=False)
+ARMS = Arms(canary="b", stable="a", ready=Size(1, 1), weight=5, proves=False)
 OBJECTIVES = {"objectives": [{"metric": "Success", "ratio": 0.99}]}
 
 

@@ -518,3 +518,15 @@ def test_a_promotion_by_hand_counts_for_one_step() -> None:
 
     assert quiet.run(60).weight == 50
     assert quiet.status["rollout"]["reason"] == Reason.CHECK_INCONCLUSIVE
+
+
+def test_what_must_be_proved_is_proved_at_the_last_step_of_like_load() -> None:
+    """At 90 % beside two whole stable pods latencies can't be compared any more."""
+    steps = [{"weight": 50, "hold": "2s"}, {"weight": 90, "hold": "2s"}]
+    slow = scene(policy=policy(steps=steps)).edit(NEW).reach(lambda now: now.weight == 50)
+    slow.rate = 20
+
+    slow.run(10)
+    assert slow.weight == 50
+    slow.rate = 2000
+    slow.reach(lambda now: now.weight == 90, 60)
