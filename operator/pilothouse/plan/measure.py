@@ -43,28 +43,31 @@ class Measured:
 
 
 def measured(observed: Observed, policy: RolloutPolicySpec, arms: Arms) -> Measured:
-    """Count what was read where a sample is due, and judge; else return what is known."""
+    """Count what was read where a sample is due, and judge: a step that has just begun passes nothing."""
     known = remembered(observed.deployment.status.rollout)
     queue_class, analysis = observed.queue_class, policy.analysis
     interval = timedelta(seconds=analysis.interval.seconds)
-    if not queue_class or not is_due(known.sampling, interval, observed.now):
+    if not queue_class:
         return known
-    checks = checks_of(queue_class, analysis)
-    rules = Rules(checks, analysis.false_alarm, analysis.min_requests, arms.proves)
+    rules = Rules(checks_of(queue_class, analysis), analysis.false_alarm, analysis.min_requests, arms.proves)
+    if not is_due(known.sampling, interval, observed.now):
+        return replace(known, checks=_judged(known.analysis, rules, arms, known.checks))
     why = _blindness(observed, analysis.source, arms) if arms.weight else ""
     if why:
         return replace(known, checks=_blind(rules, known.checks, why))
     sampling, sample = _counted(observed, queue_class, analysis, arms, known.sampling)
     before = known.analysis if known.sampling and known.sampling.definition == sampling.definition else None
     state = fold(before, sample, rules) if sample else before
-    judged = verdicts(state, rules, comparable=comparable(arms.weight, arms.ready)) if arms.weight else ()
-    return Measured(sampling, state, _shown(arms, judged, known.checks))
+    return Measured(sampling, state, _judged(state, rules, arms, known.checks))
 
 
-def _shown(
-    arms: Arms, judged: tuple[CheckStatus, ...], before: tuple[CheckStatus, ...]
+def _judged(
+    state: AnalysisStatus | None, rules: Rules, arms: Arms, before: tuple[CheckStatus, ...]
 ) -> tuple[CheckStatus, ...]:
-    """Let what promoted a canary stand while it has all traffic, unless a check fails then."""
+    """Judge what has traffic; what promoted a canary stands while it has all of it, unless a check fails."""
+    if not arms.weight:
+        return ()
+    judged = verdicts(state, rules, comparable=comparable(arms.weight, arms.ready))
     failed = any(check.verdict == Verdict.FAIL for check in judged)
     return judged if failed or arms.weight < FULL else before
 

@@ -357,6 +357,17 @@ def test_stable_is_as_large_as_the_spec_asks_until_the_bake_is_over() -> None:
     assert grown.asked(stable) == 5
 
 
+@pytest.mark.parametrize("rate", [0, 40])
+def test_a_step_that_is_shorter_than_the_interval_of_samples_is_no_pass(rate: int) -> None:
+    """A1."""
+    steps = [{"weight": 10, "hold": "1s"}, {"weight": 50, "hold": "1s"}]
+    brief = scene(policy=policy(steps=steps, analysis={"interval": "30s"}))
+    brief.rate = rate
+    brief.edit(NEW).reach(lambda now: now.weight == 10)
+
+    assert brief.run(20).weight == 10
+
+
 def test_metrics_that_are_down_hold_the_rollout_and_reject_nothing() -> None:
     """A4."""
     blind = at(10)
