@@ -174,6 +174,8 @@ def _kubelet_configuration() -> dict[str, object]:
         "clusterDNS": [NODE_IP],
         "clusterDomain": "cluster.local",
         "containerRuntimeEndpoint": f"unix://{SOCKET}",
+        # Requests bound what is on the node; limits of 0.1 cores would only make engines start slowly.
+        "cpuCFSQuota": False,
         "enforceNodeAllocatable": ["none"],
         "evictionHard": dict.fromkeys(("memory.available", "nodefs.available", "imagefs.available"), "0%"),
         "failCgroupV1": False,
