@@ -1,4 +1,4 @@
-"""A real Prometheus that scrapes engines at addresses of loopback, configured as docs/observability.md says.
+"""A real Prometheus that scrapes engines, configured as docs/observability.md says.
 
 What its service discovery would write of pods comes from a file.
 """
@@ -48,25 +48,34 @@ def discovered(pod: Object, deployment: str, port: int) -> Object:
 class PrometheusServer:
     """A process with its data in a folder; `jobs` are the names of those that scrape the same targets."""
 
-    def __init__(self, folder: Path, targets: Sequence[Object], jobs: Sequence[str]) -> None:
+    def __init__(
+        self, folder: Path, targets: Sequence[Object], jobs: Sequence[str], address: str = "127.0.0.1"
+    ) -> None:
         if not shutil.which("prometheus"):
             debian.install(["prometheus"])
-        (folder / "targets.json").write_text(json.dumps(targets))
+        self._folder = folder
+        self._address = f"{address}:{free_port()}"
+        self.url = f"http://{self._address}"
+        self.tell(targets)
         (folder / "prometheus.yaml").write_text(yaml.safe_dump(_configuration(jobs)))
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        with (folder / "prometheus.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                [
-                    "prometheus",
-                    "--config.file=prometheus.yaml",
-                    "--storage.tsdb.path=data",
-                    f"--web.listen-address=127.0.0.1:{port}",
-                ],
-                cwd=folder,
-                stdout=log,
-                stderr=log,
-            )
+        self.start()
+
+    def tell(self, targets: Sequence[Object]) -> None:
+        """Name what is to be scraped; it is looked at within a second or so."""
+        fresh = self._folder / "targets.new"
+        fresh.write_text(json.dumps(targets))
+        fresh.rename(self._folder / "targets.json")
+
+    def start(self) -> None:
+        """Start it, also where it was stopped before: it goes on with its data."""
+        argv = [
+            "prometheus",
+            "--config.file=prometheus.yaml",
+            "--storage.tsdb.path=data",
+            f"--web.listen-address={self._address}",
+        ]
+        with (self._folder / "prometheus.log").open("ab") as log:
+            self._process = subprocess.Popen(argv, cwd=self._folder, stdout=log, stderr=log)
 
     def stop(self) -> None:
         """End the process."""
@@ -80,6 +89,6 @@ def _configuration(jobs: Sequence[str]) -> Object:
     found = {
         "scrape_interval": "1s",
         "scrape_timeout": "1s",
-        "file_sd_configs": [{"files": ["targets.json"]}],
+        "file_sd_configs": [{"files": ["targets.json"], "refresh_interval": "1s"}],
     }
     return {"scrape_configs": [{**job, **found, "job_name": name} for name in jobs]}
