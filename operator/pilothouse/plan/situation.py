@@ -44,7 +44,9 @@ def situation_of(
     spec, lack = observed.deployment.spec, _lack(observed, canary)
     strategy = strategy_of(spec.rollout.capacity, position.capacity, spec.replicas, lack)
     sizing = Sizing(strategy, spec.replicas)
-    proves = _is_last_comparison(policy.steps, position.step, sizing)
+    # On the way to a step the one before it is what has been judged.
+    judged = position.step if position.held_since else position.step - 1
+    proves = _is_last_comparison(policy.steps, max(0, judged), sizing)
     evidence = measured(observed, policy, Arms(canary, stable, ready, position.weight, proves))
     situation = Situation(
         now=observed.now,

@@ -541,3 +541,12 @@ def test_what_must_be_proved_is_proved_at_the_last_step_of_like_load() -> None:
     assert slow.weight == 50
     slow.rate = 2000
     slow.reach(lambda now: now.weight == 90, 60)
+
+
+def test_the_way_to_the_last_step_needs_no_proof_yet() -> None:
+    """The proof is what the last step is held for; on the way there it would hold the one before."""
+    steps = [{"weight": 10, "hold": "2s"}, {"weight": 50, "hold": "2s"}]
+    slow = scene(policy=policy(steps=steps))
+    slow.rate = 20
+
+    slow.edit(NEW).reach(lambda now: now.weight == 50, 60)
