@@ -116,6 +116,13 @@ class Steady:
                     return
                 callers.create_task(self._call(http))
 
+    async def until_answered(self, more: int) -> None:
+        """Wait until so many more have had their answer; raises TimeoutError after a minute without them."""
+        wanted = self.answered.total() + more
+        async with asyncio.timeout(60):
+            while self.answered.total() < wanted:  # noqa: ASYNC110 -- it is counted, not signalled
+                await asyncio.sleep(0.1)
+
     def stop(self) -> None:
         """Let nobody call any more."""
         self._stopped.set()
