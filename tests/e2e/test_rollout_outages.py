@@ -238,6 +238,13 @@ def test_without_a_free_gpu_pods_are_swapped_one_at_a_time(seen: Seen, replicas:
     assert "lastRollback" not in statuses[-1]
 
 
+def test_a_swap_of_pods_ends_with_the_new_revision(seen: Seen) -> None:
+    """C1."""
+    first, last = seen.swaps[2][0], seen.swaps[2][-1]
+
+    assert last["stable"]["revision"] != first["stable"]["revision"]
+
+
 def test_a_rollout_outlives_every_envoy(seen: Seen) -> None:
     story = seen.stories["rerouted"]
 
