@@ -45,6 +45,7 @@ def seen(staged: Staged, operator: Operator) -> Seen:
             stories = deepcopy(dict(made.stories))
             # A rollout without room for its pods lets others go first: the queue needs room.
             await asyncio.gather(*(made.remove(name) for name in REMOVED))
+            await asyncio.gather(*(made.until(name, lambda story: not story.pods) for name in REMOVED))
             _, lost = await asyncio.gather(queue(made), led(made, operator))
             return Seen({**made.stories, **stories}, lost)
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from e2e.manifests import OTHER_COMMIT, Object, model
+from e2e.manifests import Object, fresh_commit, model
 from e2e.team import Team
 from e2e.traffic import load
 from harness.shell import wait_for
@@ -54,7 +54,7 @@ async def test_a_new_revision_takes_over_without_losing_a_request(team: Team, ur
     former = names_of_pods(team, "repinned")
 
     async with load(urls["repinned"]) as running:
-        await asyncio.to_thread(team.apply, declared(team, "repinned", model=model(OTHER_COMMIT)))
+        await asyncio.to_thread(team.apply, declared(team, "repinned", model=model(fresh_commit())))
         await asyncio.to_thread(team.wait_ready, "repinned")
         await asyncio.to_thread(wait_until_gone, team, "repinned", former)
 
