@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from pilothouse.api.modeldeployment import ModelDeployment
-from pilothouse.names import REVISION, RolloutState
+from pilothouse.names import RolloutState
 from pilothouse.plan.observed import Object
+from pilothouse.plan.pods import is_ready, pods_of
 from pilothouse.plan.sampling import MOST_PODS
 
 _WITNESSES: Final = 2
@@ -46,12 +47,5 @@ def sampled(deployment: ModelDeployment, pods: Sequence[Object]) -> list[Object]
 
 
 def _readable(pods: Sequence[Object], revision: str) -> list[Object]:
-    found = [pod for pod in pods if _is_ready(pod) and pod["metadata"]["labels"].get(REVISION) == revision]
+    found = [pod for pod in pods_of(pods, revision) if is_ready(pod)]
     return sorted(found, key=lambda pod: str(pod["metadata"]["uid"]))[:MOST_PODS]
-
-
-def _is_ready(pod: Object) -> bool:
-    if "deletionTimestamp" in pod["metadata"] or not pod["status"].get("podIP"):
-        return False
-    conditions = pod["status"].get("conditions") or []
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)

@@ -11,10 +11,11 @@ from math import log
 from typing import Final
 
 from pilothouse.api.samplingstatus import ArmCounters, PodCounters, SamplingStatus
-from pilothouse.names import REVISION, Reason
+from pilothouse.names import Reason
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.observed import Object
 from pilothouse.plan.podcounters import counters_of, is_restarted, is_stuck, tells
+from pilothouse.plan.pods import pods_of
 from pilothouse.plan.podstate import (
     cause_of_end,
     engine_status,
@@ -122,14 +123,10 @@ def _side(pods: Sequence[Object], readings: Sequence[Reading], revision: str, kn
         if reading.revision == revision and reading.pod in old
     ]
     return _Side(
-        pods=tuple(pod for pod in pods if _is_of(pod, revision) and not is_gone(pod)),
+        pods=tuple(pod for pod in pods_of(pods, revision) if not is_gone(pod)),
         counters=counters,
         pairs=tuple(pair for pair in pairs if not is_restarted(pair.old, pair.new)),
     )
-
-
-def _is_of(pod: Object, revision: str) -> bool:
-    return bool(pod["metadata"].get("labels", {}).get(REVISION) == revision)
 
 
 def _crashed(seen: _Seen) -> Cause | None:
