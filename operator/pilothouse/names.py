@@ -35,6 +35,39 @@ ENGINE_PORT: Final = 8000
 ENGINE_PORT_NAME: Final = "http"
 HF_TOKEN_KEY: Final = "HF_TOKEN"  # noqa: S105 -- the key inside the user's Secret, not a secret
 
+FETCH_CONTAINER: Final = "fetch"
+"""The init container that brings the pinned artifacts and checks them before a GPU loads anything."""
+
+PROMPT_KEY_SECRET: Final = "pilothouse-prompt-key"  # noqa: S105 -- the name of a Secret
+"""A Secret in a model's namespace whose key `key` keys the hash of prompts in the log; it may be missing."""
+
+
+class Header(StrEnum):
+    """The headers that the guard puts on every answer, and those that it reads."""
+
+    REVISION = "x-pilothouse-revision"
+    MODEL_REVISION = "x-model-revision"
+    TOKENIZER_REVISION = "x-tokenizer-revision"
+    LICENSE_ID = "x-license-id"
+    REQUEST_ID = "x-request-id"
+    TENANT = "x-pilothouse-tenant"
+    """Set by the gateway after authentication; what a client sends under this name is removed."""
+    USER = "x-pilothouse-user"
+    """Set by the gateway after authentication; what a client sends under this name is removed."""
+    PACKING_TRACE = "x-packing-trace"
+    """What a client put into its prompt: names of segments and their token counts."""
+
+
+class GuardPath(StrEnum):
+    """What the guard answers by itself, for the cluster; no route opens these."""
+
+    ABOUT = "/pilothouse/about"
+    """What the pod really serves: the guard's and the settings' digests, the pins, the manifest."""
+    PROBES = "/pilothouse/probes"
+    """The token ids of the probe texts."""
+    FETCH = "/pilothouse/fetch"
+    """How far the fetch has come; answered by the init container."""
+
 
 class ConditionType(StrEnum):
     """The condition types of a ModelDeployment, in the order in which they are shown."""
@@ -47,6 +80,8 @@ class ConditionType(StrEnum):
     READY = "Ready"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
+    LICENSE_EXPIRING = "LicenseExpiring"
+    """Shown only while the approval of what is served ends within two weeks."""
 
 
 class Phase(StrEnum):
@@ -154,6 +189,11 @@ class Reason(StrEnum):
     """A LicensePolicy asks for a LicenseApproval of this checkpoint and revision, and there is none."""
     LICENSE_APPROVAL_EXPIRED = "LicenseApprovalExpired"
     """The LicenseApproval of this checkpoint and revision has expired."""
+    LICENSE_POLICY_MISSING = "LicensePolicyMissing"
+    """Nothing allows the license: no LicensePolicy exists and the operator demands one, or the LicensePolicy
+    that refused it is gone."""
+    LICENSE_APPROVAL_EXPIRING = "LicenseApprovalExpiring"
+    """The LicenseApproval of what is served ends within two weeks."""
     QUEUE_CLASS_NOT_FOUND = "QueueClassNotFound"
     """`spec.queueClassName` names no QueueClass."""
     POLICY_NOT_FOUND = "PolicyNotFound"
@@ -176,6 +216,26 @@ class Reason(StrEnum):
     """A `parentRef` names a Gateway that has no data plane yet."""
     ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
     """The gateway refused the route; the message is its own."""
+
+    # The fetch of the pinned artifacts.
+    FETCHING = "Fetching"
+    """A pod downloads or verifies the pinned artifacts."""
+    REVISION_NOT_FOUND = "RevisionNotFound"
+    """The hub has no such repository, or not this revision of it."""
+    HUB_ACCESS_DENIED = "HubAccessDenied"
+    """The hub refuses the token, or asks for one (401, 403)."""
+    HUB_RATE_LIMITED = "HubRateLimited"
+    """The hub asks to come back later (429)."""
+    HUB_UNAVAILABLE = "HubUnavailable"
+    """The hub can't be reached, or fails (5xx)."""
+    CACHE_FULL = "CacheFull"
+    """The volume of the cache has no room for the artifacts."""
+    ARTIFACT_MISMATCH = "ArtifactMismatch"
+    """A file is not the one that the pinned revision has."""
+    LICENSE_MISMATCH = "LicenseMismatch"
+    """The artifact names another license, or ships another license text, than was declared."""
+    FETCH_FAILED = "FetchFailed"
+    """The fetch ended for another reason; the message is its own."""
 
     # The engine pods.
     INSUFFICIENT_GPU = "InsufficientGPU"

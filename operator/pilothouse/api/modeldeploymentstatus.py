@@ -165,6 +165,38 @@ class RejectedRevision(Status):
     """When it was rejected."""
 
 
+class LicenseStatus(Status):
+    """Under which word the declared license is served, or refused."""
+
+    id: str
+    """The license id that the spec declares."""
+    decision: str
+    """Allow, Deny or RequireApproval; NoPolicy where no LicensePolicy exists."""
+    policy: str = ""
+    """The LicensePolicy that decided."""
+    approval: str = ""
+    """The LicenseApproval that allows it, by name."""
+    ticket: str = ""
+    """Where the approval is written down."""
+    expires: Timestamp | None = None
+    """When the approval ends."""
+
+
+class FetchStatus(Status):
+    """How far the fetch of the pinned artifacts has come, in the pod that has the most still to do."""
+
+    pod: str
+    """The pod's name."""
+    phase: str
+    """Waiting (for another pod's download), Downloading or Verifying."""
+    bytes: Annotated[int, Field(json_schema_extra={"format": "int64"})] = 0
+    """How much is there."""
+    total_bytes: Annotated[int, Field(json_schema_extra={"format": "int64"})] = 0
+    """How much there is; 0 while the hub has not said."""
+    bytes_per_second: Annotated[int, Field(json_schema_extra={"format": "int64"})] = 0
+    """How fast it comes."""
+
+
 class ServedRevision(Status):
     """A revision that served, and when."""
 
@@ -176,6 +208,10 @@ class ServedRevision(Status):
     """The pinned revision of the tokenizer."""
     license_id: Annotated[str, Field(alias="licenseID")] = ""
     """The license under which it was served."""
+    checkpoint_source: str = ""
+    """Where the weights are from."""
+    approval: str = ""
+    """The LicenseApproval under which it was served when it became stable, if one was needed."""
     served_from: Timestamp
     """When it became stable."""
     served_until: Timestamp | None = None
@@ -197,6 +233,10 @@ class ModelDeploymentStatus(ConditionedStatus):
     """The label selector of the engine pods, for `kubectl scale` and autoscalers."""
     stable: RevisionStatus | None = None
     """The revision that serves."""
+    license: LicenseStatus | None = None
+    """What the LicensePolicies say of the declared license."""
+    fetch: FetchStatus | None = None
+    """How far the fetch of the pinned artifacts has come, while one runs."""
     canary: CanaryStatus | None = None
     """The revision that is being tried, if any."""
     rollout: RolloutStatus | None = None
