@@ -30,6 +30,8 @@ class Settings(BaseModel):
     http_host: str = "0.0.0.0"  # noqa: S104 -- probes and Prometheus come from other addresses
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Where /healthz, /readyz and /metrics are served."""
+    hub_endpoint: Annotated[str, Field(pattern=r"^(https?://[^\s/?#]+[^\s?#]*)?$")] = ""
+    """Where hf:// sources are fetched from, such as a mirror; Hugging Face's own hub where empty."""
     workers: Annotated[int, Field(ge=1, le=256)] = 32
     """How many ModelDeployments are reconciled at the same time; one that rolls out waits for its engines."""
     scrape_seconds: Seconds = 1

@@ -144,9 +144,23 @@ def test_the_pods_are_those_that_service_and_disruption_budget_select() -> None:
     assert _only(objects, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"].items() <= labels.items()
 
 
+def test_a_mirror_of_the_hub_is_told_to_the_operator_only_where_there_is_one() -> None:
+    name = "PILOTHOUSE_HUB_ENDPOINT"
+    mirrored = _container(_render("--set", "hub.endpoint=https://hub.example.com"))["env"]
+
+    assert {"name": name, "value": "https://hub.example.com"} in mirrored
+    assert name not in str(_container(_render())["env"])
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("replica", "3"), ("logLevel", "loud"), ("image.pullPolicy", "Sometimes"), ("replicas", "-1")],
+    [
+        ("replica", "3"),
+        ("logLevel", "loud"),
+        ("image.pullPolicy", "Sometimes"),
+        ("replicas", "-1"),
+        ("hub.endpoint", "hub"),
+    ],
 )
 def test_a_value_that_means_nothing_is_refused_by_name(field: str, value: str) -> None:
     rendered = _helm("template", "pilothouse", CHART, "--set", f"{field}={value}")

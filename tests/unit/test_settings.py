@@ -22,6 +22,12 @@ def test_a_misspelled_setting_is_refused() -> None:
         Settings.from_environment({"PILOTHOUSE_WORKERZ": "4"})
 
 
+@pytest.mark.parametrize("endpoint", ["hub.example.com", "https://", "ftp://hub", "https://hub/?x=1"])
+def test_a_hub_that_is_no_web_address_is_refused(endpoint: str) -> None:
+    with pytest.raises(ValidationError, match="hub_endpoint"):
+        Settings.from_environment({"PILOTHOUSE_HUB_ENDPOINT": endpoint})
+
+
 def test_a_deadline_beyond_the_lease_is_refused() -> None:
     with pytest.raises(ValidationError, match="renew_deadline_seconds < lease_seconds"):
         Settings(renew_deadline_seconds=20)
