@@ -210,8 +210,14 @@ class ServedRevision(Status):
     """The license under which it was served."""
     checkpoint_source: str = ""
     """Where the weights are from."""
+    model: str = ""
+    """The name by which clients asked for it."""
+    policy: str = ""
+    """The LicensePolicy that allowed it when it became stable; empty where there was none."""
     approval: str = ""
     """The LicenseApproval under which it was served when it became stable, if one was needed."""
+    ticket: str = ""
+    """Where that approval is written down."""
     served_from: Timestamp
     """When it became stable."""
     served_until: Timestamp | None = None
