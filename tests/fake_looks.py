@@ -1,6 +1,6 @@
-"""Looks at engines for tests that have none."""
+"""Looks at engines for tests that have none, and an installation that gives pods nothing."""
 
-from pilothouse.observe.gather import Looks
+from pilothouse.observe.gather import Installation, Looks
 from pilothouse.observe.measured import Measured
 
 
@@ -8,4 +8,9 @@ async def _nothing(*_: object) -> Measured:
     return Measured()
 
 
-NO_LOOKS = Looks(measure=_nothing, preflights=lambda _: {})
+async def _no_fetch(_: object) -> None:
+    return None
+
+
+NO_LOOKS = Looks(measure=_nothing, preflights=lambda _: {}, fetches=_no_fetch)
+BARE = Installation(pod_files={}, hub="")

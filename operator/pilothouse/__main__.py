@@ -21,6 +21,7 @@ from pilothouse.control.handlers import observer, watch
 from pilothouse.control.health import Health
 from pilothouse.control.leader import Leader
 from pilothouse.control.operator import Operator
+from pilothouse.control.podcode import pod_files
 from pilothouse.control.preflights import Preflights
 from pilothouse.control.queue import Queue
 from pilothouse.control.reconcile import Decisions, Reconcile
@@ -29,7 +30,8 @@ from pilothouse.control.resync import Resync
 from pilothouse.control.worker import Workers
 from pilothouse.kinds import POD
 from pilothouse.names import DEPLOYMENT
-from pilothouse.observe.gather import Gather, Looks
+from pilothouse.observe.fetches import Fetches
+from pilothouse.observe.gather import Gather, Installation, Looks
 from pilothouse.observe.http import open_session
 from pilothouse.observe.measure import Measure
 from pilothouse.observe.preflight import Patience, Preflighter
@@ -82,8 +84,13 @@ def _operator(
         exists=lambda key: store.get(key) is not None,
         at_a_time=settings.preflights,
     )
-    looks = Looks(_measure(settings, kube, session, engines), preflights)
-    gather = Gather(store, partial(_list_pods, kube), looks, _now)
+    looks = Looks(
+        measure=_measure(settings, kube, session, engines),
+        preflights=preflights,
+        fetches=Fetches(session, settings.scrape_seconds),
+    )
+    installation = Installation(pod_files(), settings.hub_endpoint)
+    gather = Gather(store, partial(_list_pods, kube), looks, installation, _now)
     reconcile = Reconcile(
         store=store,
         gather=gather,

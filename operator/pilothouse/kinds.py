@@ -49,6 +49,7 @@ GATEWAY: Final = Kind("Gateway", names.GATEWAY_GROUP, "v1", "gateways", optional
 
 DEPLOYMENT: Final = Kind("Deployment", "apps", "v1", "deployments")
 CONTROLLER_REVISION: Final = Kind("ControllerRevision", "apps", "v1", "controllerrevisions")
+CONFIG_MAP: Final = Kind("ConfigMap", "", "v1", "configmaps")
 SERVICE: Final = Kind("Service", "", "v1", "services")
 POD_DISRUPTION_BUDGET: Final = Kind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets")
 HTTP_ROUTE: Final = Kind("HTTPRoute", names.GATEWAY_GROUP, "v1", "httproutes", optional=True)
@@ -64,7 +65,14 @@ REFERENCED: Final = (QUEUE_CLASS, ROLLOUT_POLICY, GATEWAY)
 GOVERNING: Final = (LICENSE_POLICY, LICENSE_APPROVAL, TENANT_QUOTA)
 """Kinds that may concern any ModelDeployment."""
 
-CHILDREN: Final = (DEPLOYMENT, SERVICE, POD_DISRUPTION_BUDGET, CONTROLLER_REVISION, HTTP_ROUTE)
+CHILDREN: Final = (
+    DEPLOYMENT,
+    SERVICE,
+    POD_DISRUPTION_BUDGET,
+    CONTROLLER_REVISION,
+    CONFIG_MAP,
+    HTTP_ROUTE,
+)
 """Kinds that Pilothouse creates for a ModelDeployment; only those with its label are watched."""
 
 WATCHED: Final = (MODEL_DEPLOYMENT, *REFERENCED, *GOVERNING, *CHILDREN)

@@ -34,6 +34,7 @@ OWNED_VARIABLES: Final = (
     "HF_HUB_OFFLINE",
     "HF_TOKEN",
     "HOME",
+    "PYTHONPATH",
     "TORCHINDUCTOR_CACHE_DIR",
     "USER",
     "VLLM_API_KEY",

@@ -15,7 +15,9 @@ import aiohttp
 from pydantic import BaseModel, ValidationError
 
 from pilothouse.errors import Retryable, Unreachable, WrongAnswer
+from pilothouse.names import GuardPath
 from pilothouse.plan.observed import Object
+from pilothouse.plan.probes import PROBES, Tokens
 
 _DATA: Final = b"data:"
 _DONE: Final = b"[DONE]"
@@ -59,6 +61,10 @@ class _Tokens(BaseModel):
     tokens: tuple[int, ...]
 
 
+class _Probes(BaseModel):
+    tokens: tuple[tuple[int, ...], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """What is asked for: the continuation of a prompt of token ids, whose text may well end before."""
@@ -91,8 +97,17 @@ class EngineApi:
             models = await _answer(response, _Models)
         return [model.id for model in models.data]
 
-    async def tokenize(self, text: str) -> tuple[int, ...]:
-        """Return the token ids of a text, with the special tokens that the tokenizer adds by itself."""
+    async def probe_tokens(self) -> Tokens:
+        """Return the token ids of PROBES, with the special tokens that the tokenizer adds by itself.
+
+        A guard answers for all of them; an engine without one is asked for each.
+        """
+        async with self._request("GET", GuardPath.PROBES) as response:
+            if response.status != HTTPStatus.NOT_FOUND:
+                return (await _answer(response, _Probes)).tokens
+        return [await self._tokenize(text) for text in PROBES]
+
+    async def _tokenize(self, text: str) -> tuple[int, ...]:
         async with self._request("POST", "/tokenize", {"prompt": text}) as response:
             return (await _answer(response, _Tokens)).tokens
 

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 from pilothouse.api.licenseapproval import LicenseApproval, LicenseApprovalSpec
 from pilothouse.api.licensepolicy import LicensePolicy, LicensePolicySpec
 from pilothouse.api.modeldeployment import ModelDeployment
-from pilothouse.api.modeldeploymentstatus import PreflightStatus
+from pilothouse.api.modeldeploymentstatus import FetchStatus, PreflightStatus
 from pilothouse.api.queueclass import QueueClass
 from pilothouse.api.rolloutpolicy import BUILT_IN, RolloutPolicy, RolloutPolicySpec
-from pilothouse.api.tenantquota import TenantQuota
+from pilothouse.api.tenantquota import Callers, TenantQuota
 from pilothouse.kinds import (
     DEPLOYMENT,
     GATEWAY,
@@ -42,12 +42,25 @@ Preflights = Callable[[Observed], Mapping[str, PreflightStatus]]
 """Starts the preflight of new canary pods, and returns by uid those that have ended."""
 
 
+LookAtFetches = Callable[[Sequence[Object]], Awaitable[FetchStatus | None]]
+"""Asks the fetches in these pods how far they have come."""
+
+
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """The looks at the engines themselves, of which only a rollout makes use."""
+    """The looks into the pods themselves; only a rollout measures and examines."""
 
     measure: MeasureRollout
     preflights: Preflights
+    fetches: LookAtFetches
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What this operator was installed with, and gives to new pods."""
+
+    pod_files: Mapping[str, str]
+    hub: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +73,7 @@ class Gather:
     store: Store
     list_pods: ListPods
     looks: Looks
+    installation: Installation
     now: Callable[[], datetime]
 
     async def __call__(self, live: Object) -> Observed:
@@ -76,6 +90,7 @@ class Gather:
         wanted = under_way or drains(deployment) or _lacks_pods(children.values())
         pods = await self.list_pods(key) if wanted else ()
         measured = await self.looks.measure(deployment, policy, pods, now) if under_way else Measured()
+        fetch = await self.looks.fetches(pods)
         observed = Observed(
             now=now,
             deployment=deployment,
@@ -91,6 +106,10 @@ class Gather:
             peers=peers(self.store, live),
             gateways=self._gateways(live),
             served_kinds=self.store.served_kinds,
+            callers=self._callers(deployment),
+            fetch=fetch,
+            pod_files=self.installation.pod_files,
+            hub=self.installation.hub,
         )
         return replace(observed, preflights=self.looks.preflights(observed))
 
@@ -114,6 +133,17 @@ class Gather:
     def _tenant_quotas(self, namespace: str) -> tuple[str, ...]:
         quotas = (TenantQuota.parse(obj) for obj in self._all(TENANT_QUOTA))
         return tuple(quota.metadata.name for quota in quotas if namespace in quota.spec.namespaces)
+
+    def _callers(self, deployment: ModelDeployment) -> dict[str, Callers]:
+        """Return the limits of those who may call: the namespace's own tenant, and those that are let in."""
+        route, namespace = deployment.spec.route, deployment.metadata.namespace
+        invited = route.allow_tenants if route else ()
+        quotas = (TenantQuota.parse(obj) for obj in self._all(TENANT_QUOTA))
+        return {
+            quota.metadata.name: quota.spec.callers
+            for quota in quotas
+            if quota.spec.callers and (namespace in quota.spec.namespaces or quota.metadata.name in invited)
+        }
 
     def _all(self, kind: Kind) -> Iterator[Object]:
         return (obj for key in self.store.keys(kind) if (obj := self.store.get(key)))

@@ -1,5 +1,6 @@
 """What of an object is worth its memory, and worth a reconcile when it changes."""
 
+import sys
 from typing import Final
 
 from pilothouse.plan.observed import Object
@@ -18,10 +19,17 @@ def trim(obj: Object) -> Object:
     if _LAST_APPLIED in annotations:
         metadata["annotations"] = {key: value for key, value in annotations.items() if key != _LAST_APPLIED}
     trimmed = {**obj, "metadata": metadata}
+    if obj["kind"] == "ConfigMap":
+        return {**trimmed, "data": _interned(obj.get("data") or {})}
     return _without_route_counts(trimmed) if obj["kind"] == "Gateway" else trimmed
 
 
 _UNREAD: Final = frozenset({"managedFields", "resourceVersion", "selfLink"})
+
+
+def _interned(data: dict[str, str]) -> dict[str, str]:
+    """Hold texts once that many objects have alike: every revision carries the same code."""
+    return {name: sys.intern(text) for name, text in data.items()}
 
 
 def _without_route_counts(gateway: Object) -> Object:

@@ -9,15 +9,17 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from pilothouse.api.modeldeployment import ModelDeployment
+from pilothouse.api.modeldeployment import Guard, ModelDeployment
 from pilothouse.api.queueclass import QueueClass
 from pilothouse.names import ENGINE_PORT
 from pilothouse.plan.lifecycle import drain_seconds
+from pilothouse.plan.podlayout import GUARD
 from pilothouse.plan.sources import Artifact, checkpoint_of, tokenizer_of
 
 OWNED: Final = frozenset(
     {
         "--api-key",
+        "--api-server-count",
         "--code-revision",
         "--config",
         "--data-parallel-external-lb",
@@ -59,7 +61,8 @@ OWNED: Final = frozenset(
         "--uds",
     },
 )
-"""Flags that the spec, the queue class or the pod decides, or that would write prompts into the log."""
+"""Flags that the spec, the queue class or the pod decides, that would write prompts into the log, or that
+would give each of several guards the limits of all."""
 
 _QUIET_ENDPOINTS: Final = "/health,/metrics,/ping"
 
@@ -115,6 +118,8 @@ def _serving(deployment: ModelDeployment) -> Iterator[str]:
     yield f"--tensor-parallel-size={engine.tensor_parallel_size}"
     yield "--enable-request-id-headers"
     yield f"--disable-access-log-for-endpoints={_QUIET_ENDPOINTS}"
+    if engine.guard is Guard.ENABLED:
+        yield f"--middleware={GUARD}"
 
 
 def _lane(queue_class: QueueClass) -> Iterator[str]:

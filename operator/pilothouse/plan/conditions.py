@@ -14,6 +14,7 @@ from pilothouse.names import ConditionType, Reason
 from pilothouse.plan.cause import Cause, refused_child
 from pilothouse.plan.commands import problem
 from pilothouse.plan.diagnosis import diagnose
+from pilothouse.plan.fetched import fetching
 from pilothouse.plan.license import LicenseVerdict
 from pilothouse.plan.observed import Observed
 from pilothouse.plan.programmed import route_trouble
@@ -35,6 +36,13 @@ NEEDS_HELP: Final = frozenset(
         Reason.GATEWAY_API_MISSING,
         Reason.GATEWAY_NOT_FOUND,
         Reason.ROUTE_NOT_ACCEPTED,
+        Reason.REVISION_NOT_FOUND,
+        Reason.HUB_ACCESS_DENIED,
+        Reason.CACHE_FULL,
+        Reason.ARTIFACT_MISMATCH,
+        Reason.LICENSE_MISMATCH,
+        Reason.TOKENIZER_CHANGED,
+        Reason.FETCH_FAILED,
         Reason.IMAGE_PULL_FAILED,
         Reason.CONTAINER_CONFIG_INVALID,
         Reason.MODEL_LOAD_FAILED,
@@ -46,8 +54,12 @@ NEEDS_HELP: Final = frozenset(
 )
 """Reasons that waiting alone is not expected to mend."""
 
-_WORKLOAD: Final = frozenset({"ControllerRevision", "Deployment", "PodDisruptionBudget", "Service"})
-_ON_THE_WAY: Final = frozenset({Reason.ROLLING_OUT, Reason.STARTING, Reason.SCALING, Reason.ROUTE_PENDING})
+_WORKLOAD: Final = frozenset(
+    {"ConfigMap", "ControllerRevision", "Deployment", "PodDisruptionBudget", "Service"}
+)
+_ON_THE_WAY: Final = frozenset(
+    {Reason.ROLLING_OUT, Reason.STARTING, Reason.SCALING, Reason.FETCHING, Reason.ROUTE_PENDING}
+)
 _SERVING: Final = frozenset({ConditionType.WORKLOAD_READY, ConditionType.ROUTE_PROGRAMMED})
 
 
@@ -195,6 +207,9 @@ def _diagnosis(observed: Observed, wanted: Revision) -> Cause | None:
 def _progress(observed: Observed, rollout: Rollout, lacking: Revision, wanted: int) -> Cause:
     ready = ready_replicas(observed, lacking.name)
     counted = f"revision {lacking.name} has {ready} ready pods, {wanted} are wanted"
+    fetched = fetching(observed, lacking.name)
+    if fetched:
+        return Cause(Reason.FETCHING, f"{counted}; {fetched}")
     if lacking == rollout.canary:
         return Cause(Reason.ROLLING_OUT, counted)
     return Cause(Reason.SCALING if ready else Reason.STARTING, counted)

@@ -9,6 +9,7 @@ from typing import Final
 
 from pilothouse.names import DEPLOYMENT, REVISION, Reason
 from pilothouse.plan.cause import Cause
+from pilothouse.plan.fetched import fetch_failure
 from pilothouse.plan.observed import Object
 from pilothouse.plan.podstate import (
     cause_of_end,
@@ -50,6 +51,10 @@ def _container_misconfigured(_: Object, pods: Sequence[Object]) -> Cause | None:
     return _waiting(pods, _CONFIG_FAILURES, Reason.CONTAINER_CONFIG_INVALID)
 
 
+def _fetch_ended(_: Object, pods: Sequence[Object]) -> Cause | None:
+    return next((cause for pod in pods if (cause := fetch_failure(pod))), None)
+
+
 def _engine_ended(_: Object, pods: Sequence[Object]) -> Cause | None:
     ends = ((pod, ended) for pod in pods if (ended := last_end(pod)))
     return next((cause_of_end(pod, ended, served=was_ready(pod)) for pod, ended in ends), None)
@@ -79,6 +84,7 @@ _SYMPTOMS: Final[tuple[Callable[[Object, Sequence[Object]], Cause | None], ...]]
     _pods_refused,
     _image_not_pulled,
     _container_misconfigured,
+    _fetch_ended,
     _engine_ended,
     _not_scheduled,
     _too_slow,

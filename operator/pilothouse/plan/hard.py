@@ -13,6 +13,7 @@ from typing import Final
 from pilothouse.api.samplingstatus import ArmCounters, PodCounters, SamplingStatus
 from pilothouse.names import Reason
 from pilothouse.plan.cause import Cause
+from pilothouse.plan.fetched import REFUTES, fetch_failure
 from pilothouse.plan.observed import Object
 from pilothouse.plan.podcounters import counters_of, is_restarted, is_stuck, tells
 from pilothouse.plan.pods import pods_of
@@ -148,6 +149,12 @@ def _unseen_end(pod: Object, seen: _Seen) -> Object | None:
     return ended if datetime.fromisoformat(ended["finishedAt"]) > seen.sampled_at else None
 
 
+def _not_what_was_pinned(seen: _Seen) -> Cause | None:
+    """Take for true of all pods what one found of a pin; a hub that is down says nothing of it."""
+    causes = (fetch_failure(pod) for pod in seen.canary.pods)
+    return next((cause for cause in causes if cause and cause.reason in REFUTES), None)
+
+
 def _never_loads(seen: _Seen) -> Cause | None:
     ends = ((pod, ended) for pod in seen.canary.pods if restarts(pod) >= _LOOP and (ended := last_end(pod)))
     return next((cause_of_end(pod, ended, served=False) for pod, ended in ends), None)
@@ -217,6 +224,7 @@ def _hung(seen: _Seen) -> Iterator[Cause]:
 
 _SYMPTOMS: Final[tuple[Callable[[_Seen], Cause | None], ...]] = (
     _crashed,
+    _not_what_was_pinned,
     _never_loads,
     _silent,
     _storm,

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 from pilothouse.api.licenseapproval import LicenseApprovalSpec
 from pilothouse.api.licensepolicy import LicensePolicySpec
 from pilothouse.api.modeldeployment import ModelDeployment
-from pilothouse.api.modeldeploymentstatus import PreflightStatus
+from pilothouse.api.modeldeploymentstatus import FetchStatus, PreflightStatus
 from pilothouse.api.queueclass import QueueClass
 from pilothouse.api.rolloutpolicy import RolloutPolicySpec
+from pilothouse.api.tenantquota import Callers
 from pilothouse.plan.peers import Peer
 from pilothouse.plan.readings import Reading
 
@@ -48,7 +49,10 @@ class Observed:
     one could not be; an empty uid stands for Prometheus. `preflights` holds by pod uid the tests that have
     ended. `peers` are the other ModelDeployments that follow the same policy or whose rollout failed.
     `served_kinds` holds the optional kinds that the API server serves (`HTTPRoute`, `Gateway`). `gateways`
-    holds the Gateways that the route's parentRefs name and that exist. `refusals` holds what the API server
+    holds the Gateways that the route's parentRefs name and that exist. `callers` says by TenantQuota how much
+    the callers may ask for whom this model serves. `fetch` is how far the fetch in one of the pods has come.
+    `pod_files` is the code that new pods are given, by file name, and `hub` where they find hf:// artifacts,
+    empty for the hub itself. `refusals` holds what the API server
     said when it refused a planned child in this very reconcile.
     """
 
@@ -67,6 +71,10 @@ class Observed:
     peers: tuple[Peer, ...] = ()
     gateways: Mapping[ObjectKey, Object] = field(default_factory=dict)
     served_kinds: frozenset[str] = frozenset()
+    callers: Mapping[str, Callers] = field(default_factory=dict)
+    fetch: FetchStatus | None = None
+    pod_files: Mapping[str, str] = field(default_factory=dict)
+    hub: str = ""
     refusals: Mapping[ObjectKey, str] = field(default_factory=dict)
 
     def children_of_kind(self, kind: str) -> list[Object]:

@@ -12,6 +12,7 @@ from pilothouse.plan.events import events_of
 from pilothouse.plan.license import LicenseVerdict, license_verdict
 from pilothouse.plan.lifecycle import lifecycle_of
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
+from pilothouse.plan.podfiles import config_map, digest_of
 from pilothouse.plan.podtemplate import pod_template
 from pilothouse.plan.record import record_of
 from pilothouse.plan.revision import Revision, hash_of, inputs_of, next_number, revisions_of
@@ -61,8 +62,8 @@ def _target(observed: Observed, revisions: dict[str, Revision]) -> Revision | No
     if name in revisions:
         return revisions[name]
     lifecycle = lifecycle_of(observed.queue_class, observed.policy)
-    template = pod_template(observed.deployment, observed.queue_class, lifecycle, name)
-    return Revision(name, next_number(revisions), inputs, template, lifecycle)
+    template = pod_template(observed.deployment, observed.queue_class, lifecycle, name, observed.hub)
+    return Revision(name, next_number(revisions), inputs, template, lifecycle, digest_of(observed.pod_files))
 
 
 def _objects(observed: Observed, rollout: Rollout, verdict: LicenseVerdict) -> list[Object]:
@@ -70,7 +71,10 @@ def _objects(observed: Observed, rollout: Rollout, verdict: LicenseVerdict) -> l
     objects = [
         obj
         for revision in rollout.running
-        for obj in revision_objects(deployment, revision, _replicas(observed, rollout, revision, verdict))
+        for obj in [
+            *config_map(observed, revision),
+            *revision_objects(deployment, revision, _replicas(observed, rollout, revision, verdict)),
+        ]
     ]
     traffic = _traffic(observed, rollout)
     # A rollback must not wait for anything; a new backend must be there before it is named.

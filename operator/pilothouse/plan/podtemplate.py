@@ -4,12 +4,15 @@ The result is frozen in the ControllerRevision; what is changed here reaches new
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from pilothouse import names
 from pilothouse.api.modeldeployment import EnvVar, ModelDeployment
 from pilothouse.api.queueclass import QueueClass
+from pilothouse.plan import podlayout
 from pilothouse.plan.arguments import engine_arguments
+from pilothouse.plan.fetch import fetch_request
 from pilothouse.plan.lifecycle import Lifecycle
 from pilothouse.plan.observed import Object
 from pilothouse.plan.sources import mounted
@@ -19,11 +22,19 @@ _HOME: Final = "/home/vllm"
 _CACHE: Final = "/var/cache/huggingface"
 _KEEP_ALIVE_SECONDS: Final = 3900
 
-_ENVIRONMENT: Final = {
+_COMMON: Final = {
     # Without an entry in /etc/passwd, getpass.getuser() of torch's compiler cache needs one of these.
     "HOME": _HOME,
     "USER": "vllm",
     "HF_HOME": _CACHE,
+    "PYTHONPATH": podlayout.FOLDER,
+    "PILOTHOUSE_RUN": podlayout.RUN_FOLDER,
+}
+_OF_THE_ENGINE: Final = {
+    # What was fetched was checked; the engine itself asks no hub.
+    "HF_HUB_OFFLINE": "1",
+    "PILOTHOUSE_SETTINGS": f"{podlayout.FOLDER}/{podlayout.SETTINGS}",
+    "PILOTHOUSE_PROMPT_KEY": f"{podlayout.KEY_FOLDER}/key",
     "TORCHINDUCTOR_CACHE_DIR": f"{_HOME}/.cache/torchinductor",
     "VLLM_NO_USAGE_STATS": "1",
     # Gateways keep idle connections for an hour; vLLM's own 5 s would reset them under a request.
@@ -31,15 +42,29 @@ _ENVIRONMENT: Final = {
 }
 
 
+_POD_NAME: Final[Object] = {
+    "name": "PILOTHOUSE_POD",
+    "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}},
+}
+
+
 def pod_template(
-    deployment: ModelDeployment, queue_class: QueueClass, lifecycle: Lifecycle, revision: str
+    deployment: ModelDeployment,
+    queue_class: QueueClass,
+    lifecycle: Lifecycle,
+    revision: str,
+    hub: str = "",
 ) -> Object:
-    """Return the pod template of a new revision, labels included."""
+    """Return the pod template of a new revision, labels included; `hub` is where hf:// leads, if elsewhere.
+
+    The mirror is no part of the hash: what is fetched is told by its digests, wherever it is from.
+    """
     return {
         "metadata": {"labels": _labels(deployment, revision)},
         "spec": {
+            "initContainers": [_fetch(deployment, hub)],
             "containers": [_engine(deployment, queue_class, lifecycle)],
-            "volumes": _volumes(deployment),
+            "volumes": _volumes(deployment, revision),
             "terminationGracePeriodSeconds": lifecycle.grace_period,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
@@ -71,29 +96,50 @@ def _labels(deployment: ModelDeployment, revision: str) -> dict[str, str]:
     }
 
 
+def _fetch(deployment: ModelDeployment, hub: str) -> Object:
+    """Bring the artifacts before the engine starts: no GPU loads what was not checked."""
+    request = {"PILOTHOUSE_FETCH": fetch_request(deployment), "HF_ENDPOINT": hub}
+    token = deployment.spec.model.checkpoint.secret_ref
+    secret = [_from_secret(names.HF_TOKEN_KEY, token.name, names.HF_TOKEN_KEY)] if token else []
+    return {
+        "name": names.FETCH_CONTAINER,
+        "command": ["python3", f"{podlayout.FOLDER}/{podlayout.FETCH}"],
+        "env": _environment(deployment, {name: value for name, value in request.items() if value}, *secret),
+        **_container(deployment),
+    }
+
+
 def _engine(deployment: ModelDeployment, queue_class: QueueClass, lifecycle: Lifecycle) -> Object:
     return {
         "name": names.ENGINE_CONTAINER,
-        "image": deployment.spec.engine.image,
-        "imagePullPolicy": "IfNotPresent",
         "command": ["vllm", "serve"],
         "args": engine_arguments(deployment, queue_class),
-        "env": _environment(deployment),
+        "env": _environment(deployment, _OF_THE_ENGINE),
         "ports": [{"name": names.ENGINE_PORT_NAME, "containerPort": names.ENGINE_PORT, "protocol": "TCP"}],
-        "resources": _resources(deployment),
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        "volumeMounts": _mounts(deployment),
+        **_container(deployment, gpus=deployment.spec.resources.gpu.count),
         **lifecycle.container_fields(),
     }
 
 
-def _environment(deployment: ModelDeployment) -> list[Object]:
+def _container(deployment: ModelDeployment, gpus: int = 0) -> Object:
+    """Return what both containers have alike; only the engine gets GPUs."""
+    return {
+        "image": deployment.spec.engine.image,
+        "imagePullPolicy": "IfNotPresent",
+        "resources": _resources(deployment, gpus),
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": _mounts(deployment),
+    }
+
+
+def _environment(deployment: ModelDeployment, own: Mapping[str, str], *secrets: Object) -> list[Object]:
     """Ours, with the user's own on top: what may not be changed is refused by the API, not dropped here."""
-    own = [{"name": name, "value": value} for name, value in _ENVIRONMENT.items()]
-    token = deployment.spec.model.checkpoint.secret_ref
-    secret = [_from_secret(names.HF_TOKEN_KEY, token.name, names.HF_TOKEN_KEY)] if token else []
+    ours = [
+        _POD_NAME,
+        *({"name": name, "value": value} for name, value in {**_COMMON, **own}.items()),
+    ]
     users = [_user_entry(entry) for entry in deployment.spec.engine.env]
-    return list({entry["name"]: entry for entry in [*own, *users, *secret]}.values())
+    return list({entry["name"]: entry for entry in [*ours, *users, *secrets]}.values())
 
 
 def _user_entry(entry: EnvVar) -> Object:
@@ -107,15 +153,15 @@ def _from_secret(name: str, secret: str, key: str) -> Object:
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
-def _resources(deployment: ModelDeployment) -> Object:
+def _resources(deployment: ModelDeployment, gpus: int) -> Object:
     resources = deployment.spec.resources
     amounts = {"cpu": resources.cpu, "memory": resources.memory}
-    if resources.gpu.count:
-        amounts[resources.gpu.resource_name] = str(resources.gpu.count)
+    if gpus:
+        amounts[resources.gpu.resource_name] = str(gpus)
     return {"requests": amounts, "limits": amounts}
 
 
-def _volumes(deployment: ModelDeployment) -> list[Object]:
+def _volumes(deployment: ModelDeployment, revision: str) -> list[Object]:
     claim = deployment.spec.storage.cache_claim_name
     cache: Object = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
     return [
@@ -124,6 +170,7 @@ def _volumes(deployment: ModelDeployment) -> list[Object]:
         {"name": "home", "emptyDir": {}},
         {"name": "tmp", "emptyDir": {}},
         {"name": "cache", **cache},
+        *podlayout.volumes(names.child_name(deployment.metadata.name, revision)),
         *(artifact.volume() for artifact in mounted(deployment)),
     ]
 
@@ -134,6 +181,7 @@ def _mounts(deployment: ModelDeployment) -> list[Object]:
         {"name": "home", "mountPath": _HOME},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 -- the same
         {"name": "cache", "mountPath": _CACHE},
+        *podlayout.MOUNTS,
         *(artifact.mount() for artifact in mounted(deployment)),
     ]
 

@@ -29,13 +29,17 @@ _DIGITS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One frozen revision. `inputs` is what was hashed, `pod_template` what it was rendered to."""
+    """One frozen revision. `inputs` is what was hashed, `pod_template` what it was rendered to.
+
+    `files` is the digest of the code that its pods are given, empty where none is on record.
+    """
 
     name: str
     number: int
     inputs: Object
     pod_template: Object
     lifecycle: Lifecycle
+    files: str = ""
 
     @property
     def pins(self) -> dict[str, str]:
@@ -55,6 +59,7 @@ class Revision:
             "inputs": self.inputs,
             "podTemplate": self.pod_template,
             "lifecycle": {"startup": self.lifecycle.startup, "drain": self.lifecycle.drain},
+            **({"files": self.files} if self.files else {}),
         }
 
 
@@ -110,6 +115,7 @@ def _read(controller_revision: Object, owner: str) -> Revision:
         inputs=data["inputs"],
         pod_template=data["podTemplate"],
         lifecycle=Lifecycle(**data["lifecycle"]),
+        files=data.get("files", ""),
     )
 
 

@@ -4,11 +4,12 @@ vLLM leaves /metrics, /tokenize and /invocations unguarded, so a prefix match wo
 matched exactly.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pilothouse import names
-from pilothouse.api.modeldeployment import ModelDeployment, ParentRef, Route
+from pilothouse.api.modeldeployment import Guard, ModelDeployment, ParentRef, Route
 from pilothouse.api.queueclass import QueueClass
 from pilothouse.plan.observed import Object, ObjectKey
 from pilothouse.plan.workload import SERVICE_PORT, owned_metadata
@@ -17,6 +18,8 @@ _METHODS: Final = {"/v1/completions": "POST", "/v1/chat/completions": "POST", "/
 """The only engine paths that a route opens."""
 
 _DEFAULT_PORTS: Final = {"HTTP": 80, "HTTPS": 443}
+
+_LAST_WORDS_SECONDS: Final = 5
 
 _STRIPPED_HEADERS: Final = ["X-Vllm-Priority", "X-data-parallel-rank", "X-Session-ID"]
 """What vLLM obeys and a client may not set."""
@@ -35,7 +38,7 @@ def http_route(
             _rule(
                 path,
                 f"{route.path_prefix}{path}",
-                str(queue_class.spec.requests.timeout),
+                _timeout(deployment, queue_class),
                 _backends(deployment, weights),
             )
             for path in _METHODS
@@ -81,9 +84,17 @@ def _rule(path: str, public_path: str, timeout: str, backends: list[Object]) -> 
             },
         ],
         "backendRefs": backends,
-        # The lane's limit for a whole answer; the gateway's own default (15 s with Envoy) cuts streams.
+        # Without it the gateway's own default (15 s with Envoy) cuts streams.
         "timeouts": {"request": timeout},
     }
+
+
+def _timeout(deployment: ModelDeployment, queue_class: QueueClass) -> str:
+    """Return the limit for a whole answer: where a guard ends it with proper last words, a little later."""
+    limit = queue_class.spec.requests.timeout
+    if deployment.spec.engine.guard is Guard.DISABLED:
+        return str(limit)
+    return f"{math.ceil(limit.seconds + _LAST_WORDS_SECONDS)}s"
 
 
 def _backends(deployment: ModelDeployment, weights: Mapping[str, int]) -> list[Object]:

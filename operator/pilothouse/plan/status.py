@@ -43,6 +43,7 @@ def status_of(observed: Observed, rollout: Rollout, found: list[Finding]) -> Mod
             "stable": _stable(observed, rollout),
             "canary": _canary(observed, rollout),
             "rollout": rollout.record.rollout,
+            "fetch": observed.fetch,
             "last_rollback": rollout.record.last_rollback,
             "rejected_revisions": rollout.record.rejected,
             "last_command": rollout.record.last_command,

@@ -29,7 +29,7 @@ def controller_revision(deployment: ModelDeployment, revision: Revision) -> Obje
     return {
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",
-        "metadata": _metadata(deployment, revision),
+        "metadata": revision_metadata(deployment, revision),
         "data": revision.data(),
         "revision": revision.number,
     }
@@ -40,7 +40,7 @@ def engine_deployment(deployment: ModelDeployment, revision: Revision, replicas:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": _metadata(deployment, revision),
+        "metadata": revision_metadata(deployment, revision),
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": selector_labels(deployment, revision.name)},
@@ -54,7 +54,7 @@ def engine_deployment(deployment: ModelDeployment, revision: Revision, replicas:
 
 def revision_service(deployment: ModelDeployment, revision: Revision) -> Object:
     """Give the revision an address for the route to weigh."""
-    return _service(deployment, _metadata(deployment, revision), revision.name)
+    return _service(deployment, revision_metadata(deployment, revision), revision.name)
 
 
 def stable_service(deployment: ModelDeployment, stable: str) -> Object:
@@ -67,7 +67,7 @@ def disruption_budget(deployment: ModelDeployment, revision: Revision) -> Object
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": _metadata(deployment, revision),
+        "metadata": revision_metadata(deployment, revision),
         "spec": {
             "maxUnavailable": 1,
             "selector": {"matchLabels": selector_labels(deployment, revision.name)},
@@ -100,7 +100,8 @@ def owned_metadata(deployment: ModelDeployment, name: str, **labels: str) -> Obj
     }
 
 
-def _metadata(deployment: ModelDeployment, revision: Revision) -> Object:
+def revision_metadata(deployment: ModelDeployment, revision: Revision) -> Object:
+    """Metadata of a child that belongs to one revision."""
     name = names.child_name(deployment.metadata.name, revision.name)
     return owned_metadata(deployment, name, **{names.REVISION: revision.name})
 

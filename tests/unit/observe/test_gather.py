@@ -1,11 +1,12 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from pydantic import ValidationError
 
 from builders import manifest
-from fake_looks import NO_LOOKS
+from fake_looks import BARE, NO_LOOKS
 from pilothouse.api.modeldeploymentstatus import PreflightStatus
 from pilothouse.api.rolloutpolicy import BUILT_IN
 from pilothouse.observe.gather import Gather, Looks
@@ -61,7 +62,7 @@ async def observe(*known: Object, live: Object | None = None, looks: Looks = NO_
     async def list_pods(_: ObjectKey) -> list[Object]:
         return [POD]
 
-    return await Gather(store, list_pods, looks, lambda: NOW)(live or manifest())
+    return await Gather(store, list_pods, looks, BARE, lambda: NOW)(live or manifest())
 
 
 async def test_what_the_spec_names_is_found() -> None:
@@ -117,7 +118,9 @@ async def looked_at(state: str) -> Observed:
         return Measured((READING,), {"v": "no answer within 1 s"})
 
     status = {"canary": {"revision": "bbbbbbbbbb"}, "rollout": {"state": state}}
-    looks = Looks(measure, lambda observed: {"u": TESTED} if observed.pods else {})
+    looks = replace(
+        NO_LOOKS, measure=measure, preflights=lambda observed: {"u": TESTED} if observed.pods else {}
+    )
     return await observe(deployment(2), live={**manifest(), "status": status}, looks=looks)
 
 

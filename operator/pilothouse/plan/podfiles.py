@@ -1,0 +1,47 @@
+"""The files that a revision's pods are given: the guard, the fetch and what they read, as one ConfigMap.
+
+The code is frozen with the revision, so that an operator upgrade changes no pod that serves: what is live
+stays as long as it has the digest on record. The guard's settings follow the queue class while pods run; the
+kubelet brings a change into the pod within about a minute.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from pilothouse.names import child_name
+from pilothouse.plan.guardsettings import guard_settings
+from pilothouse.plan.observed import Object, Observed
+from pilothouse.plan.podlayout import SETTINGS, has_files
+from pilothouse.plan.revision import Revision
+from pilothouse.plan.workload import revision_metadata
+
+
+def config_map(observed: Observed, revision: Revision) -> list[Object]:
+    """Return the ConfigMap of one revision; none for pods that know of none."""
+    if not has_files(revision.pod_template):
+        return []
+    deployment = observed.deployment
+    live = observed.child("ConfigMap", child_name(deployment.metadata.name, revision.name))
+    data: Object = (live or {}).get("data") or {}
+    settings = guard_settings(observed, revision)
+    text = json.dumps(settings, indent=1, sort_keys=True) if settings else data.get(SETTINGS, "")
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": revision_metadata(deployment, revision),
+            "data": {**_code(observed.pod_files, revision, data), SETTINGS: text},
+        }
+    ]
+
+
+def digest_of(files: Mapping[str, str]) -> str:
+    """Digest of files by name, as a revision's record holds it."""
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+
+
+def _code(current: Mapping[str, str], revision: Revision, live: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the code on record where the cluster still has it, else that of this operator."""
+    known = {name: text for name, text in live.items() if name != SETTINGS}
+    return known if digest_of(known) == revision.files else current
