@@ -8,7 +8,7 @@ python -m harness.hub.make_tokenizers
 import json
 from pathlib import Path
 
-from harness.vllm_sim.bytepairs import BYTES, SPECIALS, WORDS
+from harness.vllm_sim.bytepairs import SPECIALS, WORDS
 
 MERGES = Path(__file__).parents[1] / "vllm_sim" / "merges.json"
 DATA = Path(__file__).parent / "data"
@@ -49,7 +49,7 @@ def tokenizer(merges: list[tuple[int, int]]) -> dict[str, object]:
             "fuse_unk": False,
             "byte_fallback": False,
             "ignore_merges": False,
-            "vocab": {word: index for index, word in enumerate(words) if index >= BYTES},
+            "vocab": {word: index for index, word in enumerate(words)},
             "merges": pairs,
         },
     }
