@@ -53,8 +53,8 @@ def start(kind: Kind, tmp_path: Path) -> Iterator[Callable[..., Engine]]:
     """Start a test's own engine; it is killed at the test's end."""
     with ExitStack() as stack:
 
-        def start(*flags: str, wrapper: tuple[str, ...] = ()) -> Engine:
-            engine = Engine(kind, (*COMMON_FLAGS, *flags), tmp_path / "log", wrapper)
+        def start(*flags: str, wrapper: tuple[str, ...] = (), model: str = "") -> Engine:
+            engine = Engine(kind, (*COMMON_FLAGS, *flags), tmp_path / "log", wrapper, model)
             stack.callback(engine.kill)
             return engine
 

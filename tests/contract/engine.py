@@ -61,17 +61,22 @@ class Ended:
 class Engine:
     """A started process that listens, or will, on `url`."""
 
-    def __init__(self, kind: Kind, flags: Sequence[str], log: Path, wrapper: Sequence[str] = ()) -> None:
-        """Start the process; `wrapper` is a command that runs the rest of its own command line."""
+    def __init__(
+        self, kind: Kind, flags: Sequence[str], log: Path, wrapper: Sequence[str] = (), model: str = ""
+    ) -> None:
+        """Start the process; `wrapper` is a command that runs the rest of its own command line.
+
+        The model is the kind's own unless another is named.
+        """
         port = str(_free_port())
-        self.model = kind.model
+        self.model = model or kind.model
         self.url = f"http://127.0.0.1:{port}"
         self.log = log
         command = [
             *wrapper,
             *kind.command,
             "serve",
-            kind.model,
+            self.model,
             "--host",
             "127.0.0.1",
             "--port",

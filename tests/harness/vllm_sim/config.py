@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.vllm_sim import VLLM_VERSION
 from harness.vllm_sim.scheduler import Limits
+from harness.vllm_sim.snapshots import located
 
 DEFAULT_MODEL_LEN = 32_768
 DEFAULT_SEQS = 256
@@ -35,10 +36,14 @@ class ConfigError(ValueError):
 class EngineConfig:
     """The engine as configured; lengths in tokens.
 
-    `weights` says which checkpoint is served, `buckets` replaces histogram buckets by family.
+    `model` and `tokenizer` are folders, or names of the hub where it might be asked; `weights` says which
+    checkpoint is served, `end_of_text` is the token that ends its answers, `buckets` replaces histogram
+    buckets by family.
     """
 
     model: str
+    tokenizer: str
+    end_of_text: int | None
     served_names: tuple[str, ...]
     max_model_len: int
     limits: Limits
@@ -59,11 +64,14 @@ class EngineConfig:
 def engine_config(args: argparse.Namespace) -> EngineConfig:
     """Resolve the flags; raises ConfigError."""
     _check_bounds(args)
-    model = args.model_tag or args.model
+    name = args.model_tag or args.model
+    model = located(name, args.revision)
     max_model_len = _max_model_len(args.max_model_len, model)
-    weights = f"{model}@{args.revision or 'main'}"
+    weights = f"{name}@{args.revision or 'main'}"
     return EngineConfig(
         model=model,
+        tokenizer=located(args.tokenizer, args.tokenizer_revision) if args.tokenizer else model,
+        end_of_text=_end_of_text(model),
         served_names=tuple(args.served_model_name or (model,)),
         max_model_len=max_model_len,
         limits=_limits(args, max_model_len),
@@ -105,6 +113,16 @@ def _model_config(model: str) -> dict[str, Any]:
         raise ConfigError(f"Invalid repository ID or local directory specified: '{model}'.")
     config: dict[str, Any] = json.loads(file.read_text())
     return config
+
+
+def _end_of_text(model: str) -> int | None:
+    """The first token that the model's folder names for it, if it names any."""
+    for name in ("generation_config.json", "config.json"):
+        file = Path(model, name)
+        named = json.loads(file.read_text()).get("eos_token_id") if file.is_file() else None
+        if named is not None:
+            return int(named[0] if isinstance(named, list) else named)
+    return None
 
 
 def _limits(args: argparse.Namespace, max_model_len: int) -> Limits:

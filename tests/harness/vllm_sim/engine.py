@@ -12,8 +12,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
+from harness.vllm_sim import bytepairs
 from harness.vllm_sim.config import EngineConfig
 from harness.vllm_sim.faults import Faults, slowdown
 from harness.vllm_sim.generation import Call, Generation, Order
@@ -21,7 +23,7 @@ from harness.vllm_sim.metrics import Metrics, Times
 from harness.vllm_sim.output import Output, Piece
 from harness.vllm_sim.sampling import Sampler, Sampling
 from harness.vllm_sim.scheduler import Request, Scheduler, Step
-from harness.vllm_sim.tokenizer import Tokenizer, load
+from harness.vllm_sim.tokenizer import Tokenizer
 
 log = logging.getLogger("vllm.engine")
 OUT_OF_MEMORY = (
@@ -67,6 +69,7 @@ class Engine:
         self.config = config
         self.metrics = metrics
         self.closing = False
+        self._tokenizer = tokenizer_of(config)
         self._costs = costs
         self._scheduler = Scheduler(config.limits)
         self._generations: dict[Request, Generation] = {}
@@ -85,7 +88,7 @@ class Engine:
     @property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of the model, or the wrong one."""
-        return load("prose" if self.faults.other_tokenizer else "code")
+        return bytepairs.load("prose") if self.faults.other_tokenizer else self._tokenizer
 
     def set_faults(self, faults: Faults) -> None:
         """Break something, or mend all with no faults."""
@@ -261,6 +264,17 @@ class Engine:
     def _reject(self, limit: str) -> NoReturn:
         self.metrics.rejected(limit)
         raise QueueFullError(limit)
+
+
+def tokenizer_of(config: EngineConfig) -> Tokenizer:
+    """The tokenizer in the model's folder, or the built-in one for a model without."""
+    file = Path(config.tokenizer, "tokenizer.json")
+    if not file.is_file():
+        return bytepairs.load("code")
+    # An engine that needs no such library need not spend the time that this import takes.
+    from harness.vllm_sim.tokenizer_file import TokenizerFile  # noqa: PLC0415
+
+    return TokenizerFile(file, config.end_of_text)
 
 
 def crash(message: str) -> NoReturn:

@@ -4,7 +4,7 @@ import codecs
 from dataclasses import dataclass
 
 from harness.vllm_sim.sampling import Sampling
-from harness.vllm_sim.tokenizer import END_OF_TEXT, Tokenizer
+from harness.vllm_sim.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Output:
         """Finish and stop reason, if the answer ends here; cuts the text at a stop string."""
         sampling = self._sampling
         if self.length > sampling.min_tokens:
-            if token == END_OF_TEXT and not sampling.ignore_eos:
+            if token == self._tokenizer.end_of_text and not sampling.ignore_eos:
                 return "stop", None
             if token in sampling.stop_token_ids:
                 return "stop", token

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from harness.vllm_sim.tokenizer import BYTES, END_OF_TEXT, Tokenizer
+from harness.vllm_sim.tokenizer import Tokenizer
 
 # An answer that nothing else ends has this many tokens on average.
 MEAN_LENGTH = 128
@@ -35,26 +35,14 @@ class Sampler:
     def __init__(self, tokenizer: Tokenizer, weights: str, prompt: Sequence[int], sampling: Sampling) -> None:
         identity = f"{weights}\0{sampling.seed}\0{sampling.choice}\0{list(prompt)}"
         self._key = blake2b(identity.encode(), digest_size=32).digest()
-        self._vocabulary = _writable(tokenizer)
+        self._vocabulary = tokenizer.writable
+        self._end_of_text = tokenizer.end_of_text
         self._sampling = sampling
 
     def token(self, position: int) -> int:
         """The answer's token at this position, counted from 0."""
         lot = int.from_bytes(blake2b(position.to_bytes(8), key=self._key, digest_size=8).digest())
         may_end = position >= self._sampling.min_tokens and not self._sampling.ignore_eos
-        if may_end and lot % MEAN_LENGTH == 0:
-            return END_OF_TEXT
+        if self._end_of_text is not None and may_end and lot % MEAN_LENGTH == 0:
+            return self._end_of_text
         return self._vocabulary[lot // MEAN_LENGTH % len(self._vocabulary)]
-
-
-def _writable(tokenizer: Tokenizer) -> Sequence[int]:
-    if tokenizer not in _WRITABLE:
-        _WRITABLE[tokenizer] = [t for t in range(BYTES, len(tokenizer)) if _printable(tokenizer.to_bytes(t))]
-    return _WRITABLE[tokenizer]
-
-
-_WRITABLE: dict[Tokenizer, Sequence[int]] = {}
-
-
-def _printable(utf8: bytes) -> bool:
-    return utf8.isascii() and utf8.decode().replace("\n", " ").isprintable()

@@ -1,96 +1,37 @@
-"""A byte-level byte-pair tokenizer: any text becomes tokens and exactly the same text again.
+"""What the engine asks of a tokenizer, built in or of a model."""
 
-Ids: the special tokens first, then the 256 bytes, then one id per merge of merges.json, in the merges' order.
-"""
-
-import json
-import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from importlib import resources
-from itertools import pairwise
-
-SPECIALS = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|fim_prefix|>",
-    "<|fim_middle|>",
-    "<|fim_suffix|>",
-    "<|fim_pad|>",
-    "<|repo_name|>",
-    "<|file_sep|>",
-)
-END_OF_TEXT = 0
-END_OF_TURN = 2
-BYTES = len(SPECIALS)
-FIRST_MERGE = BYTES + 256
-# Merges stay within a word with the space before it, a number, a run of signs, or a run of blanks.
-WORDS = re.compile(r" ?[^\W\d_]+| ?\d+| ?(?:[^\w\s]|_)+|\s+(?!\S)|\s+")
-SPECIAL = re.compile("(" + "|".join(re.escape(token) for token in SPECIALS) + ")")
-Pair = tuple[int, int]
+from functools import cached_property
 
 
-class Tokenizer:
-    """Encodes and decodes with one table of merges, best first."""
+class Tokenizer(ABC):
+    """Turns text into token ids and back."""
 
-    def __init__(self, merges: Sequence[Pair]) -> None:
-        self._ranks = {pair: rank for rank, pair in enumerate(merges)}
-        self._bytes = [b""] * BYTES + [bytes([value]) for value in range(256)]
-        for left, right in merges:
-            self._bytes.append(self._bytes[left] + self._bytes[right])
-        self._merged = lru_cache(maxsize=50_000)(self._merge)
+    end_of_text: int | None
+    """The token that ends an answer; where there is none, answers end by their length."""
 
+    @abstractmethod
     def __len__(self) -> int:
         """Size of the vocabulary."""
-        return len(self._bytes)
 
+    @abstractmethod
     def encode(self, text: str) -> list[int]:
         """Token ids of a text; special tokens written in it are recognised."""
-        ids: list[int] = []
-        for part in SPECIAL.split(text):
-            if part in SPECIALS:
-                ids.append(SPECIALS.index(part))
-                continue
-            for word in WORDS.findall(part):
-                ids += self._merged(word)
-        return ids
 
-    def to_bytes(self, token: int) -> bytes:
-        """UTF-8 of one token, perhaps of a part of a character; nothing for a special one."""
-        return self._bytes[token]
-
+    @abstractmethod
     def decode(self, ids: Iterable[int]) -> str:
         """Text of the tokens, special ones included."""
-        parts = [SPECIALS[token].encode() if token < BYTES else self._bytes[token] for token in ids]
-        return b"".join(parts).decode(errors="replace")
 
-    def _merge(self, word: str) -> tuple[int, ...]:
-        ids = [BYTES + byte for byte in word.encode("utf-8", "surrogatepass")]
-        while len(ids) > 1:
-            best = min(pairwise(ids), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
-            if best not in self._ranks:
-                break
-            ids = join(ids, best, FIRST_MERGE + self._ranks[best])
-        return tuple(ids)
+    @abstractmethod
+    def to_bytes(self, token: int) -> bytes:
+        """UTF-8 of one token, perhaps of a part of a character; nothing for a special one."""
+
+    @cached_property
+    def writable(self) -> Sequence[int]:
+        """The tokens that an answer is made of: printable ASCII."""
+        return [token for token in range(len(self)) if _printable(self.to_bytes(token))]
 
 
-def join(ids: Sequence[int], pair: Pair, token: int) -> list[int]:
-    """The same ids with every occurrence of the pair replaced by the token."""
-    joined: list[int] = []
-    index = 0
-    while index < len(ids):
-        if tuple(ids[index : index + 2]) == pair:
-            joined.append(token)
-            index += 2
-        else:
-            joined.append(ids[index])
-            index += 1
-    return joined
-
-
-@lru_cache
-def load(name: str) -> Tokenizer:
-    """The built-in tokenizer of this name: `code`, or `prose`, which cuts text differently."""
-    tables = json.loads(resources.files(__package__).joinpath("merges.json").read_text())
-    return Tokenizer([(left, right) for left, right in tables[name]])
+def _printable(utf8: bytes) -> bool:
+    return bool(utf8) and utf8.isascii() and utf8.decode().replace("\n", " ").isprintable()

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
-from harness.vllm_sim.tokenizer import BYTES, FIRST_MERGE, WORDS, Pair, join
+from harness.vllm_sim.bytepairs import BYTES, FIRST_MERGE, WORDS, Pair, join
 
 CORPORA = {
     "code": (

@@ -5,9 +5,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.vllm_sim.bytepairs import BYTES, END_OF_TEXT, load
 from harness.vllm_sim.output import Output, Piece
 from harness.vllm_sim.sampling import Sampler, Sampling
-from harness.vllm_sim.tokenizer import BYTES, END_OF_TEXT, load
 
 TOKENIZER = load("code")
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.vllm_sim.tokenizer import BYTES, END_OF_TEXT, SPECIALS, Tokenizer, load
+from harness.vllm_sim.bytepairs import BYTES, END_OF_TEXT, SPECIALS, BytePairs, load
 from harness.vllm_sim.train_merges import train
 
 CODE = "def fib(n: int) -> int:\n    return n if n < 2 else fib(n - 1) + fib(n - 2)\n"
@@ -37,7 +37,7 @@ def test_the_two_tables_count_differently() -> None:
 
 def test_the_best_merge_is_applied_before_a_later_one() -> None:
     a, b, c = (BYTES + byte for byte in b"abc")
-    bc_first = Tokenizer([(b, c), (a, b)])
+    bc_first = BytePairs([(b, c), (a, b)])
     assert bc_first.encode("abc") == [a, BYTES + 256]
 
 
