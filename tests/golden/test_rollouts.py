@@ -11,6 +11,7 @@ from rollout_scene import OBJECTIVES, scene
 B: Object = {"model": {"checkpoint": {"revision": OTHER_COMMIT}}}
 C: Object = {"model": {"checkpoint": {"revision": "c" * 40}}}
 SHORT = {
+    "ConfigMap": "files",
     "ControllerRevision": "record",
     "Deployment": "pods",
     "HTTPRoute": "route",

@@ -12,7 +12,8 @@ from pilothouse.plan.events import events_of
 from pilothouse.plan.license import LicenseVerdict, license_verdict
 from pilothouse.plan.lifecycle import lifecycle_of
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
-from pilothouse.plan.podfiles import config_map, digest_of
+from pilothouse.plan.podfiles import config_map
+from pilothouse.plan.podlayout import digest_of
 from pilothouse.plan.podtemplate import pod_template
 from pilothouse.plan.record import record_of
 from pilothouse.plan.revision import Revision, hash_of, inputs_of, next_number, revisions_of

@@ -5,14 +5,13 @@ stays as long as it has the digest on record. The guard's settings follow the qu
 kubelet brings a change into the pod within about a minute.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 
 from pilothouse.names import child_name
 from pilothouse.plan.guardsettings import guard_settings
 from pilothouse.plan.observed import Object, Observed
-from pilothouse.plan.podlayout import SETTINGS, has_files
+from pilothouse.plan.podlayout import SETTINGS, code_of, digest_of, has_files
 from pilothouse.plan.revision import Revision
 from pilothouse.plan.workload import revision_metadata
 
@@ -36,12 +35,7 @@ def config_map(observed: Observed, revision: Revision) -> list[Object]:
     ]
 
 
-def digest_of(files: Mapping[str, str]) -> str:
-    """Digest of files by name, as a revision's record holds it."""
-    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
-
-
 def _code(current: Mapping[str, str], revision: Revision, live: Mapping[str, str]) -> Mapping[str, str]:
     """Return the code on record where the cluster still has it, else that of this operator."""
-    known = {name: text for name, text in live.items() if name != SETTINGS}
+    known = code_of(live)
     return known if digest_of(known) == revision.files else current

@@ -4,7 +4,7 @@ The result is frozen in the ControllerRevision; what is changed here reaches new
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pilothouse import names
@@ -42,10 +42,8 @@ _OF_THE_ENGINE: Final = {
 }
 
 
-_POD_NAME: Final[Object] = {
-    "name": "PILOTHOUSE_POD",
-    "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}},
-}
+_FOR_THE_HUB: Final = re.compile(r"HF_|(https?|no|all)_proxy$|(SSL|REQUESTS|CURL)_", re.IGNORECASE)
+"""Variables with which people lead the fetch to a mirror, through a proxy, or give it their CA."""
 
 
 def pod_template(
@@ -104,7 +102,7 @@ def _fetch(deployment: ModelDeployment, hub: str) -> Object:
     return {
         "name": names.FETCH_CONTAINER,
         "command": ["python3", f"{podlayout.FOLDER}/{podlayout.FETCH}"],
-        "env": _environment(deployment, {name: value for name, value in request.items() if value}, *secret),
+        "env": _merged([*_own({**_COMMON, **request}), *_for_the_hub(_users(deployment)), *secret]),
         **_container(deployment),
     }
 
@@ -114,7 +112,7 @@ def _engine(deployment: ModelDeployment, queue_class: QueueClass, lifecycle: Lif
         "name": names.ENGINE_CONTAINER,
         "command": ["vllm", "serve"],
         "args": engine_arguments(deployment, queue_class),
-        "env": _environment(deployment, _OF_THE_ENGINE),
+        "env": _merged([*_own({**_COMMON, **_OF_THE_ENGINE}), *_users(deployment)]),
         "ports": [{"name": names.ENGINE_PORT_NAME, "containerPort": names.ENGINE_PORT, "protocol": "TCP"}],
         **_container(deployment, gpus=deployment.spec.resources.gpu.count),
         **lifecycle.container_fields(),
@@ -132,14 +130,28 @@ def _container(deployment: ModelDeployment, gpus: int = 0) -> Object:
     }
 
 
-def _environment(deployment: ModelDeployment, own: Mapping[str, str], *secrets: Object) -> list[Object]:
-    """Ours, with the user's own on top: what may not be changed is refused by the API, not dropped here."""
-    ours = [
-        _POD_NAME,
-        *({"name": name, "value": value} for name, value in {**_COMMON, **own}.items()),
+def _own(values: Mapping[str, str]) -> list[Object]:
+    """Return ours; what is empty is left to the programs' own defaults."""
+    field = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}
+    return [
+        {"name": "PILOTHOUSE_POD", "valueFrom": field},
+        *({"name": name, "value": value} for name, value in values.items() if value),
     ]
-    users = [_user_entry(entry) for entry in deployment.spec.engine.env]
-    return list({entry["name"]: entry for entry in [*ours, *users, *secrets]}.values())
+
+
+def _users(deployment: ModelDeployment) -> list[Object]:
+    """Return the user's own: what may not be changed is refused by the API, not dropped here."""
+    return [_user_entry(entry) for entry in deployment.spec.engine.env]
+
+
+def _for_the_hub(entries: Iterable[Object]) -> list[Object]:
+    """Return those of the user's variables that lead to the hub; the others are none of the fetch's."""
+    return [entry for entry in entries if _FOR_THE_HUB.match(entry["name"])]
+
+
+def _merged(entries: Iterable[Object]) -> list[Object]:
+    """Return one entry a name; the later one wins."""
+    return list({entry["name"]: entry for entry in entries}.values())
 
 
 def _user_entry(entry: EnvVar) -> Object:
@@ -181,7 +193,7 @@ def _mounts(deployment: ModelDeployment) -> list[Object]:
         {"name": "home", "mountPath": _HOME},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 -- the same
         {"name": "cache", "mountPath": _CACHE},
-        *podlayout.MOUNTS,
+        *podlayout.mounts(),
         *(artifact.mount() for artifact in mounted(deployment)),
     ]
 

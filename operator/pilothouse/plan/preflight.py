@@ -114,9 +114,18 @@ def outcome(
     known = {each.pod: each for each in persisted} | dict(results)
     failed = (known[pod] for pod in sorted(known) if known[pod].reason)
     return PreflightOutcome(
-        results=tuple(known[pod] for pod in sorted(pods) if pod in known),
+        results=_told_once([known[pod] for pod in sorted(pods) if pod in known]),
         failure=next((_cause(each) for each in failed), None),
         pending=tuple(pod for pod in sorted(pods) if pod not in known),
+    )
+
+
+def _told_once(results: Sequence[PreflightStatus]) -> tuple[PreflightStatus, ...]:
+    """Keep what several pods say alike with the first of them: a status is small."""
+    said = {result.message: result.pod for result in reversed(results)}
+    return tuple(
+        result if said[result.message] == result.pod else result.model_copy(update={"message": ""})
+        for result in results
     )
 
 

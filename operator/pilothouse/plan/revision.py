@@ -19,6 +19,7 @@ from pilothouse.api.queueclass import QueueClass
 from pilothouse.names import child_name
 from pilothouse.plan.lifecycle import Lifecycle, drain_seconds
 from pilothouse.plan.observed import Object, Observed
+from pilothouse.plan.podlayout import code_of, digest_of
 from pilothouse.plan.sources import tokenizer_of
 
 ALGORITHM: Final = 1
@@ -130,7 +131,14 @@ def _recovered(observed: Observed) -> list[Revision]:
         return []
     template, deadline = live["spec"]["template"], live["spec"]["progressDeadlineSeconds"]
     lifecycle = Lifecycle.of_deployment(template["spec"]["terminationGracePeriodSeconds"], deadline)
-    return [Revision(stable.revision, 0, _lost_inputs(observed, stable), template, lifecycle)]
+    inputs = _lost_inputs(observed, stable)
+    return [Revision(stable.revision, 0, inputs, template, lifecycle, _live_files(observed, name))]
+
+
+def _live_files(observed: Observed, name: str) -> str:
+    """Digest of the code that the pods were given, for a record that is lost."""
+    live = observed.child("ConfigMap", name)
+    return digest_of(code_of(live["data"])) if live else ""
 
 
 def _lost_inputs(observed: Observed, stable: RevisionStatus) -> Object:

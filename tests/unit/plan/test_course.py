@@ -103,6 +103,7 @@ def test_a_revision_that_gave_way_is_removed_when_nobody_addresses_it() -> None:
 
     assert deployments(cluster.plan) == {new}
     assert {key.kind for key in cluster.plan.prunes} == {
+        "ConfigMap",
         "ControllerRevision",
         "Deployment",
         "PodDisruptionBudget",

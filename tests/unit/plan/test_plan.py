@@ -24,6 +24,7 @@ def test_a_first_deployment_gets_all_its_children() -> None:
     revision = cluster.settle().status["stable"]["revision"]
 
     assert cluster.kinds() == [
+        f"ConfigMap qwen-coder-{revision}",
         f"ControllerRevision qwen-coder-{revision}",
         f"Deployment qwen-coder-{revision}",
         "HTTPRoute qwen-coder",
@@ -136,14 +137,14 @@ def test_a_changed_cap_of_the_lane_is_a_new_revision() -> None:
     assert cluster.change(queue_class=lane).begin() != old
 
 
-def test_a_changed_timeout_of_the_lane_changes_the_route_only() -> None:
+def test_a_changed_timeout_of_the_lane_changes_the_route_and_the_guards_settings_only() -> None:
     cluster = Cluster()
     before = cluster.settle()
     lane = queue_class({"requests": {"timeout": "90s"}})
     after = cluster.change(queue_class=lane).tick()
 
     changed = [new["kind"] for new, old in zip(after.objects, before.objects, strict=True) if new != old]
-    assert changed == ["HTTPRoute"]
+    assert changed == ["HTTPRoute", "ConfigMap"]
 
 
 def test_without_a_route_only_the_service_serves() -> None:

@@ -1,12 +1,13 @@
 """The engine's pod: what vLLM needs, what it may not have, and what people add to it."""
 
+import json
 import re
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import DIGEST, model_deployment, queue_class
+from builders import COMMIT, DIGEST, OTHER_COMMIT, model_deployment, queue_class
 from pilothouse.plan.lifecycle import Lifecycle
 from pilothouse.plan.observed import Object
 from pilothouse.plan.podtemplate import label_value, pod_template
@@ -20,8 +21,18 @@ def template(spec: Object | None = None) -> Object:
     return pod_template(model_deployment(spec), queue_class(), Lifecycle(startup=60, drain=30), "0123456789")
 
 
+def fetch(spec: Object | None = None, hub: str = "") -> dict[str, Any]:
+    """Variables of its init container by name."""
+    deployment = model_deployment(spec)
+    lifecycle = Lifecycle(startup=60, drain=30)
+    (container,) = pod_template(deployment, queue_class(), lifecycle, "0123456789", hub)["spec"][
+        "initContainers"
+    ]
+    return {entry["name"]: entry for entry in container["env"]}
+
+
 def engine(spec: Object | None = None) -> Object:
-    """Its only container."""
+    """Its only container besides."""
     (container,) = template(spec)["spec"]["containers"]
     return dict(container)
 
@@ -96,7 +107,7 @@ def test_every_mount_has_its_volume() -> None:
 
     volumes = [volume["name"] for volume in template(spec)["spec"]["volumes"]]
     assert volumes == [mount["name"] for mount in engine(spec)["volumeMounts"]]
-    assert len(volumes) == len(set(volumes)) == 6
+    assert len(volumes) == len(set(volumes)) == 9
 
 
 def test_the_cache_is_a_claim_where_one_is_named() -> None:
@@ -125,11 +136,62 @@ def test_an_engine_without_a_gpu_asks_for_none() -> None:
 def test_the_hub_token_comes_from_the_secret() -> None:
     spec = {"model": {"checkpoint": {"secretRef": {"name": "hf-token"}}}}
 
-    assert environment(spec)["HF_TOKEN"] == {
+    assert fetch(spec)["HF_TOKEN"] == {
         "name": "HF_TOKEN",
         "valueFrom": {"secretKeyRef": {"name": "hf-token", "key": "HF_TOKEN"}},
     }
-    assert "HF_TOKEN" not in environment()
+    assert "HF_TOKEN" not in fetch()
+
+
+def test_the_engine_asks_no_hub_and_knows_no_token() -> None:
+    spec = {"model": {"checkpoint": {"secretRef": {"name": "hf-token"}}}}
+
+    assert environment(spec)["HF_HUB_OFFLINE"]["value"] == "1"
+    assert "HF_TOKEN" not in environment(spec)
+
+
+def test_the_fetch_gets_no_gpu() -> None:
+    (container,) = template({"resources": {"gpu": {"count": 2}}})["spec"]["initContainers"]
+
+    assert set(container["resources"]["limits"]) == {"cpu", "memory"}
+
+
+def test_the_fetch_is_led_to_the_hub_as_people_say_and_told_nothing_else() -> None:
+    mirror = {"name": "HF_ENDPOINT", "value": "https://mirror.example"}
+    proxy = {"name": "https_proxy", "value": "http://proxy.example:3128"}
+    other = {"name": "VLLM_LOGGING_LEVEL", "value": "DEBUG"}
+    found = fetch({"engine": {"env": [mirror, proxy, other]}}, hub="http://hub.hub.svc")
+
+    assert found["HF_ENDPOINT"] == mirror
+    assert found["https_proxy"] == proxy
+    assert "VLLM_LOGGING_LEVEL" not in found
+
+
+def test_the_installations_mirror_is_the_default() -> None:
+    assert fetch(hub="http://hub.hub.svc")["HF_ENDPOINT"]["value"] == "http://hub.hub.svc"
+    assert "HF_ENDPOINT" not in fetch()
+
+
+def test_the_fetch_is_asked_for_both_artifacts_where_they_lie_apart() -> None:
+    apart = {"tokenizer": {"source": "hf://Qwen/Qwen2.5-Coder-7B", "revision": OTHER_COMMIT}}
+    asked = json.loads(fetch({"model": apart})["PILOTHOUSE_FETCH"]["value"])
+
+    assert [(each["role"], each["revision"]) for each in asked["artifacts"]] == [
+        ("checkpoint", COMMIT),
+        ("tokenizer", OTHER_COMMIT),
+    ]
+
+
+def test_the_fetch_is_asked_to_check_what_is_pinned() -> None:
+    pins = {
+        "license": {"id": "LicenseRef-DeepSeek", "textDigest": DIGEST},
+        "tokenizer": {"fingerprint": DIGEST},
+    }
+    asked = json.loads(fetch({"model": pins})["PILOTHOUSE_FETCH"]["value"])
+
+    assert len(asked["artifacts"]) == 1
+    assert asked["license"]["textDigest"] == asked["fingerprint"] == DIGEST
+    assert "deepseek-license" in asked["license"]["names"]
 
 
 def test_a_variable_that_people_set_is_never_dropped() -> None:

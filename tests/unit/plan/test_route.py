@@ -72,9 +72,17 @@ def test_traffic_is_shared_by_weight_and_weight_zero_is_left_out() -> None:
 
 @pytest.mark.parametrize("timeout", ["15s", "24h", "400ms", "1h30m", "1m500ms", "2h59m59s999ms"])
 def test_the_lanes_timeout_is_one_that_the_gateway_api_takes(timeout: str) -> None:
-    for rule in route_of(routed(), timeout=timeout)["rules"]:
+    unguarded = model_deployment({"engine": {"guard": "Disabled"}})
+    for rule in route_of(unguarded, timeout=timeout)["rules"]:
         assert rule["timeouts"] == {"request": timeout}
         assert DURATION.fullmatch(rule["timeouts"]["request"])
+
+
+@pytest.mark.parametrize(("timeout", "routes"), [("15s", "20s"), ("400ms", "6s"), ("1h30m", "5405s")])
+def test_a_gateway_waits_for_the_last_words_of_a_guard(timeout: str, routes: str) -> None:
+    for rule in route_of(routed(), timeout=timeout)["rules"]:
+        assert rule["timeouts"] == {"request": routes}
+        assert DURATION.fullmatch(routes)
 
 
 @given(parents=st.integers(1, 8), hostnames=st.integers(0, 16), revisions=st.integers(1, 3))

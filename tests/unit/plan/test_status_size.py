@@ -84,6 +84,8 @@ def _served(number: int) -> ServedRevision:
         checkpoint_revision=OTHER_COMMIT,
         tokenizer_revision=OTHER_COMMIT,
         license_id="LicenseRef-deepseek-coder",
+        checkpoint_source="hf://deepseek-ai/deepseek-coder-6.7b-instruct",
+        approval="deepseek-coder-6.7b-instruct-2026",
         served_from=NOW,
         served_until=NOW,
     )
