@@ -12,6 +12,8 @@ VENV := $(CACHE)/venv-$(shell sha256sum requirements/dev.txt | cut -c1-12)
 
 export PATH := $(VENV)/bin:$(CACHE)/bin:$(PATH)
 export PYTHONPATH := operator:tests
+# These tests wait more than they compute: files run side by side, those with the mark `alone` one after the other.
+export SIDE_BY_SIDE := --numprocesses=3 --dist=loadgroup --no-loadscope-reorder
 
 .PHONY: help
 help: ## Print this list
@@ -55,11 +57,11 @@ unit: venv ## Unit and golden tests
 
 .PHONY: integration
 integration: venv ## Tests against a real API server, under the chart's RBAC
-	pytest tests/integration
+	pytest $(SIDE_BY_SIDE) tests/integration
 
 .PHONY: e2e
 e2e: venv ## Tests with pods, a gateway and traffic
-	pytest tests/e2e tests/chart
+	pytest $(SIDE_BY_SIDE) tests/e2e tests/chart
 
 .PHONY: chaos
 chaos: venv ## Kill the operator 20 times and stop the API server while models change and serve; ten minutes

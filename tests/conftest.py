@@ -1,6 +1,11 @@
-"""Fixtures for tests on a real Kubernetes: the cluster is started when the first test asks for it."""
+"""Fixtures for tests on a real Kubernetes: the cluster is started when the first test asks for it.
 
-from collections.abc import Callable, Iterator
+Files run side by side, each in one process (`pytest --dist=loadgroup`). A file with the mark `alone` has the
+cluster to itself: it waits until no other file uses the cluster, and the others wait for it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from uuid import uuid4
 
@@ -8,8 +13,54 @@ import pytest
 
 from harness import cluster, gateway
 from harness import kubectl as tool
+from harness.paths import LOCK
+from turns import among_others, by_itself
 
 Kubectl = Callable[..., str]
+
+ALONE = "alone"
+TURNS = LOCK.with_name("turns.lock")
+AMONG_OTHERS, BY_ITSELF, ELSEWHERE = range(3)
+"""How the tests of a file use the cluster, in the order in which they run: what uses none fills the gaps."""
+
+
+USES = pytest.StashKey[dict[Path, int]]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep each file in one process, and all that run alone in one; put the latter behind the others."""
+    files = groupby(items, key=lambda item: item.path)
+    uses = config.stash[USES] = {path: use_of(list(found)) for path, found in files}
+    for item in items:
+        own = f"{item.path.parent.name}/{item.path.stem}"
+        item.add_marker(pytest.mark.xdist_group(ALONE if uses[item.path] == BY_ITSELF else own))
+    items.sort(key=lambda item: uses[item.path])
+
+
+def use_of(items: Sequence[pytest.Item]) -> int:
+    """How the tests of one file use the cluster."""
+    if not any("kubeconfig" in getattr(item, "fixturenames", ()) for item in items):
+        return ELSEWHERE
+    return BY_ITSELF if any(item.get_closest_marker(ALONE) for item in items) else AMONG_OTHERS
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _turn(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Wait until the tests of this file may use the cluster."""
+    use = request.config.stash[USES][request.path]
+    if use == ELSEWHERE:
+        yield
+        return
+    with by_itself(TURNS) if use == BY_ITSELF else among_others(TURNS):
+        yield
+
+
+@pytest.fixture(scope="session")
+def common(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that all processes of this run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
 
 
 @pytest.fixture(scope="session")

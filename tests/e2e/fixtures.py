@@ -1,7 +1,7 @@
 """The operator as its users have it, from the chart with two replicas, and teams that use it: fixtures."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -16,26 +16,32 @@ from e2e.team import Team
 from harness.kubectl import tool
 from harness.paths import REPOSITORY
 from harness.shell import run, succeeds
+from turns import in_common
 
 Kubectl = Callable[..., str]
 Staged = Callable[[Object, Object], AbstractAsyncContextManager[Stage]]
 
 
 @pytest.fixture(scope="session")
-def operator(kubeconfig: Path, kubectl: Kubectl) -> Iterator[Operator]:
+def operator(common: Path, kubeconfig: Path, kubectl: Kubectl) -> Iterator[Operator]:
     """Install the chart, and take away what was not there: other tests bring their own operator."""
+    installed = Operator(kubectl)
     helm = [tool("helm"), "--kubeconfig", kubeconfig, "--namespace", NAMESPACE]
+    make = partial(install, helm, installed)
+    with in_common(common / "operator", make, lambda: run([*helm, "uninstall", "pilothouse", "--wait"])):
+        yield installed
+
+
+def install(helm: Sequence[str | Path], installed: Operator) -> bool:
+    """Have the chart and the image of today; tell whether there was none before."""
     found = succeeds([*helm, "status", "pilothouse"])
     # helm leaves CRDs that exist as they are.
-    kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(REPOSITORY / "crds"))
+    installed.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(REPOSITORY / "crds"))
     chart = REPOSITORY / "charts/pilothouse"
     run([*helm, "upgrade", "--install", "pilothouse", chart, "--create-namespace", "--wait", "--timeout=3m"])
-    installed = Operator(kubectl)
     if found:
         installed.restart()
-    yield installed
-    if not found:
-        run([*helm, "uninstall", "pilothouse", "--wait"])
+    return not found
 
 
 @pytest.fixture(scope="session")

@@ -26,8 +26,6 @@ from pilothouse.names import DEPLOYMENT as MODEL_LABEL
 DEADLINE = 120
 """Seconds after which a wait fails; a busy machine is no defect of ours."""
 
-SMALL = {"gpu": {"count": 0}, "cpu": "100m", "memory": "256Mi"}
-
 OBJECTIVES = [{"metric": "Success", "ratio": 0.6}]
 """Lax, so that few requests prove that a revision is no worse by 40 points."""
 
@@ -125,7 +123,7 @@ class Stage:
 
     async def declare(self, name: str, **spec: Any) -> None:
         """Apply a model as people do; `spec` replaces whole fields, and leaves out those that are None."""
-        spec = {"rollout": {"policyName": self.name}, "resources": SMALL} | spec
+        spec = {"rollout": {"policyName": self.name}} | spec
         declared = model_deployment(name, self.name, self.name, **spec)
         declared["spec"] = {key: value for key, value in declared["spec"].items() if value is not None}
         await self.api.apply(MODEL_DEPLOYMENT.path(self.name, name), declared, "people")

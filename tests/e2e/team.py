@@ -83,4 +83,4 @@ class Team:
     def wait_gone(self, name: str, seconds: int = DEADLINE) -> None:
         """Wait until neither a model nor anything of it is left."""
         self.wait("--for=delete", f"md/{name}", seconds=seconds)
-        wait_for(f"the children of {name} to go", lambda: not self.children(name), seconds=seconds)
+        wait_for(f"the children of {name} to go", lambda: not self.children(name), seconds=seconds, pause=0.5)

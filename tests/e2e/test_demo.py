@@ -10,6 +10,9 @@ import pytest
 
 from harness.paths import REPOSITORY
 
+# The demo upgrades the operator.
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def shown(kubeconfig: Path, kubectl: Callable[..., str]) -> Iterator[str]:

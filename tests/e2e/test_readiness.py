@@ -9,13 +9,23 @@ from collections.abc import Callable, Iterator
 import aiohttp
 import pytest
 
-from e2e.manifests import IMAGE, OTHER_COMMIT, Object, engine, model, model_deployment, queue_class, route
+from e2e.manifests import (
+    IMAGE,
+    OTHER_COMMIT,
+    SMALL,
+    Object,
+    engine,
+    model,
+    model_deployment,
+    queue_class,
+    route,
+)
 from e2e.team import READY, Team
 from e2e.traffic import streamed
 from harness.shell import HarnessError
 from pilothouse.names import Reason
 
-GPUS = {"gpu": {"count": 64}, "cpu": "100m", "memory": "256Mi"}
+GPUS = SMALL | {"gpu": {"count": 64}}
 TOKEN = {"secretRef": {"name": "hf-token"}}
 
 

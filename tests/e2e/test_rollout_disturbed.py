@@ -5,49 +5,34 @@ Scenes play at the same time, and each test looks at one of them.
 
 import asyncio
 from copy import deepcopy
-from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
 
 from e2e.fixtures import Staged
-from e2e.installed import Operator
 from e2e.manifests import Object, fresh_commit, model
 from e2e.stage import OBJECTIVES, Stage, Story
-from harness.shell import wait_for
-from pilothouse.kinds import HTTP_ROUTE, LEASE
+from pilothouse.kinds import HTTP_ROUTE
 from pilothouse.names import Reason, RolloutState, Verb
 
 POLICY = {"steps": [{"weight": 50, "hold": "2s"}], "bake": "2s"}
 LONG = {"steps": [{"weight": 50, "hold": "1h"}]}
 ONE_AT_A_TIME = {**POLICY, "maxConcurrentRollouts": 1}
 QUEUED = ("first", "second", "third")
-REMOVED = ("meddled", "reapplied", "unrouted", "elder", "younger")
 
-
-@dataclass(frozen=True)
-class Seen:
-    """The stories of all models, and what callers lost while the leader changed."""
-
-    stories: dict[str, Story]
-    lost: list[str]
+Stories = dict[str, Story]
 
 
 @pytest.fixture(scope="module")
-def seen(staged: Staged, operator: Operator) -> Seen:
-    """Play all scenes."""
+def stories(staged: Staged) -> Stories:
+    """Play all scenes, and tell the stories of all models."""
 
-    async def play() -> Seen:
+    async def play() -> Stories:
         async with staged(POLICY, {"objectives": OBJECTIVES}) as made:
             await made.policy(f"{made.name}-long", **LONG)
             await made.policy(f"{made.name}-one", **ONE_AT_A_TIME)
-            await asyncio.gather(meddled(made), reapplied(made), unrouted(made), sibling(made))
-            stories = deepcopy(dict(made.stories))
-            # A rollout without room for its pods lets others go first: the queue needs room.
-            await asyncio.gather(*(made.remove(name) for name in REMOVED))
-            await asyncio.gather(*(made.until(name, lambda story: not story.pods) for name in REMOVED))
-            _, lost = await asyncio.gather(queue(made), led(made, operator))
-            return Seen({**made.stories, **stories}, lost)
+            await asyncio.gather(queue(made), meddled(made), reapplied(made), unrouted(made), sibling(made))
+            return deepcopy(dict(made.stories))
 
     return asyncio.run(play())
 
@@ -120,32 +105,9 @@ def story_target(made: Stage, name: str) -> str:
     return str(made.stories[name].status["rollout"]["message"].split()[1])
 
 
-async def led(made: Stage, operator: Operator) -> list[str]:
-    """The leader is killed while a weight is held."""
-    await made.served("led")
-    async with made.called("led") as calls:
-        await made.declare("led", model=model(fresh_commit()))
-        await made.at("led", RolloutState.HOLDING)
-        await asyncio.to_thread(end_leader, operator)
-        await made.until("led", lambda story: RolloutState.BAKING in story.states)
-        await made.rested("led")
-    return calls.lost
-
-
-def end_leader(operator: Operator) -> None:
-    """Kill the operator's pod that leads, without grace."""
-    holder = "jsonpath={.spec.holderIdentity}"
-    leader = operator.kubectl("get", "lease", "pilothouse", f"--output={holder}").strip()
-    operator.kubectl("delete", "pod", leader, "--force", "--grace-period=0", "--wait=false")
-    wait_for(
-        "another leader",
-        lambda: operator.kubectl("get", LEASE.plural, "pilothouse", f"--output={holder}").strip() != leader,
-    )
-
-
-def test_no_more_models_roll_out_at_once_than_the_policy_allows(seen: Seen) -> None:
+def test_no_more_models_roll_out_at_once_than_the_policy_allows(stories: Stories) -> None:
     """C8."""
-    spans = sorted(span(seen.stories[name]) for name in QUEUED)
+    spans = sorted(span(stories[name]) for name in QUEUED)
 
     assert all(before[1] <= after[0] for before, after in pairwise(spans)), spans
 
@@ -165,38 +127,32 @@ def span(story: Story) -> tuple[str, str]:
     return starts[0], bakes[0]
 
 
-def test_weights_that_somebody_edits_are_put_back(seen: Seen) -> None:
+def test_weights_that_somebody_edits_are_put_back(stories: Stories) -> None:
     """W2."""
-    story = seen.stories["meddled"]
+    story = stories["meddled"]
 
     assert story.routed[-1] == {story.stable: 50, story.canary: 50}
     assert story.routed[-2][story.canary] == 100
     assert story.weights == [0, 50]
 
 
-def test_the_same_manifest_again_changes_nothing(seen: Seen) -> None:
+def test_the_same_manifest_again_changes_nothing(stories: Stories) -> None:
     """W1."""
-    story = seen.stories["reapplied"]
+    story = stories["reapplied"]
 
     assert story.state == RolloutState.HOLDING
     assert story.weights == [0, 50]
     assert len({status["generation"] for status in story.statuses}) == 2
 
 
-def test_without_a_route_all_callers_change_over_at_once(seen: Seen) -> None:
-    story = seen.stories["unrouted"]
+def test_without_a_route_all_callers_change_over_at_once(stories: Stories) -> None:
+    story = stories["unrouted"]
 
     assert story.weights == [0, 100, 0]
 
 
-def test_what_failed_in_one_model_waits_for_somebodys_word_in_another(seen: Seen) -> None:
-    story = seen.stories["younger"]
+def test_what_failed_in_one_model_waits_for_somebodys_word_in_another(stories: Stories) -> None:
+    story = stories["younger"]
 
     assert story.states[:2] == ["", RolloutState.WAITING]
     assert story.canary
-
-
-def test_a_new_leader_goes_on_where_the_former_stood(seen: Seen) -> None:
-    """O2."""
-    assert seen.stories["led"].weights == [0, 50, 100, 0]
-    assert not seen.lost

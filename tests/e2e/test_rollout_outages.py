@@ -1,4 +1,4 @@
-"""What rollouts stand on goes away midway: Envoy, Prometheus, free GPUs.
+"""What a rollout stands on is away: Prometheus, free GPUs.
 
 Scenes play at the same time, and each test looks at one of them.
 """
@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from e2e.fixtures import Kubectl, Staged
-from e2e.manifests import Object, fresh_commit, model
-from e2e.stage import OBJECTIVES, SMALL, Stage, Story, weight_of
-from harness.gateway import OWNED
+from e2e.fixtures import Staged
+from e2e.manifests import SMALL, Object, fresh_commit, model
+from e2e.stage import OBJECTIVES, Stage, Story, weight_of
 from integration.prometheus import PrometheusServer, discovered
 from pilothouse.names import Reason, RolloutState
 
@@ -38,14 +37,14 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def seen(staged: Staged, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+def seen(staged: Staged, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     """Play all scenes."""
 
     async def play() -> Seen:
         async with staged(POLICY, {"objectives": OBJECTIVES}) as made:
             measured = measured_elsewhere(made, tmp_path_factory.mktemp("prometheus"))
             dark, ((full, lost), pair) = await asyncio.gather(measured, crowded(made))
-            _, eight = await asyncio.gather(rerouted(made, kubectl), all_of_them(made))
+            eight = await all_of_them(made)
             return Seen(dict(made.stories), dark, full, lost, {2: pair, 8: eight})
 
     return asyncio.run(play())
@@ -179,24 +178,6 @@ async def all_of_them(made: Stage) -> list[Object]:
     return story.statuses[seen:]
 
 
-async def rerouted(made: Stage, kubectl: Kubectl) -> None:
-    """All Envoys are deleted while the canary has half of the traffic."""
-    await made.served("rerouted")
-    async with made.called("rerouted"):
-        await made.declare("rerouted", model=model(fresh_commit()))
-        await made.until("rerouted", lambda story: story.counted > 0)
-        await asyncio.to_thread(
-            kubectl,
-            "delete",
-            "pods",
-            "--namespace=envoy-gateway-system",
-            f"--selector={OWNED}",
-            "--wait=false",
-        )
-        await made.until("rerouted", lambda story: RolloutState.BAKING in story.states)
-        await made.rested("rerouted")
-
-
 def test_without_prometheus_a_rollout_neither_goes_on_nor_back(seen: Seen) -> None:
     """A4."""
     assert is_without_metrics(seen.dark)
@@ -243,11 +224,3 @@ def test_a_swap_of_pods_ends_with_the_new_revision(seen: Seen) -> None:
     first, last = seen.swaps[2][0], seen.swaps[2][-1]
 
     assert last["stable"]["revision"] != first["stable"]["revision"]
-
-
-def test_a_rollout_outlives_every_envoy(seen: Seen) -> None:
-    story = seen.stories["rerouted"]
-
-    assert story.weights == [0, 50, 100, 0]
-    assert not story.rejected
-    assert "lastRollback" not in story.status

@@ -18,7 +18,6 @@ POLICY = {"steps": [{"weight": 50, "hold": "2s"}], "bake": "2s"}
 LONG = {"steps": [{"weight": 50, "hold": "1h"}]}
 GATED = {"steps": [{"weight": 50, "hold": "1s"}, {"pause": {}}], "bake": "1h"}
 BROKEN = engine(crash_at_load=True, load_seconds=0)
-AT_A_TIME = 5
 
 Scene = Callable[[Stage, str], Awaitable[object]]
 SCENES: dict[str, Scene] = {}
@@ -146,13 +145,12 @@ async def stale(made: Stage, name: str) -> None:
 @pytest.fixture(scope="module")
 def played(staged: Staged) -> dict[str, tuple[Story, object] | BaseException]:
     """Play every scene; what is kept is how its model's story went."""
-    room = asyncio.Semaphore(AT_A_TIME)
 
-    async def play(made: Stage, name: str) -> tuple[Story, object]:
-        async with room:
-            found = await SCENES[name](made, name.replace("_", "-"))
-            story = deepcopy(made.stories[name.replace("_", "-")])
-            await made.remove(name.replace("_", "-"))
+    async def play(made: Stage, scene: str) -> tuple[Story, object]:
+        name = scene.replace("_", "-")
+        found = await SCENES[scene](made, name)
+        story = deepcopy(made.stories[name])
+        await made.remove(name)
         return story, found
 
     async def play_all() -> list[tuple[Story, object] | BaseException]:

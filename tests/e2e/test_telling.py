@@ -11,6 +11,9 @@ from e2e.team import Team
 from harness.shell import wait_for
 from pilothouse.names import Reason
 
+# Whether a reconcile came is told by a count of all models'.
+pytestmark = pytest.mark.alone
+
 NAME = "told"
 PLAIN, HIDDEN = "plain-8c1f0a", "hidden-77d2e9"
 """Values that must show nowhere but where somebody put them: in an environment variable and in a Secret."""

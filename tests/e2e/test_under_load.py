@@ -1,4 +1,7 @@
-"""Nobody who calls notices that pods come and go: every stream ends with its finish reason and [DONE]."""
+"""Nobody who calls notices that pods come and go: every stream ends with its finish reason and [DONE].
+
+Pods come and go in three models at the same time, and each test looks at one of them.
+"""
 
 import asyncio
 
@@ -6,23 +9,29 @@ import pytest
 
 from e2e.manifests import Object, fresh_commit, model
 from e2e.team import Team
-from e2e.traffic import load
+from e2e.traffic import Load, load
 from harness.shell import wait_for
 
 # 30 ms a token: long streams take two seconds, so that some are under way whenever a pod is told to end.
 ENGINE = {"image": "pilothouse.dev/vllm-sim:v0.32.0", "env": [{"name": "VLLM_SIM_DECODE_MS", "value": "30"}]}
-NAMES = ("restarted", "repinned", "evicted")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ready(team: Team) -> None:
-    team.apply(*(declared(team, name) for name in NAMES))
-    team.wait_ready(*NAMES)
+@pytest.fixture(scope="module")
+def loads(team: Team, gateway_url: str) -> dict[str, Load]:
+    """What became of the callers of each model while it was disturbed."""
+    disturbances = {"restarted": restart, "repinned": repin, "evicted": evict}
+    team.apply(*(declared(team, name) for name in disturbances))
+    team.wait_ready(*disturbances)
 
+    async def disturb(name: str) -> Load:
+        async with load(f"{gateway_url}/{team.namespace}/{name}/v1") as running:
+            await asyncio.to_thread(disturbances[name], team, name, names_of_pods(team, name))
+        return running
 
-@pytest.fixture
-def urls(team: Team, gateway_url: str) -> dict[str, str]:
-    return {name: f"{gateway_url}/{team.namespace}/{name}/v1" for name in NAMES}
+    async def disturb_all() -> list[Load]:
+        return await asyncio.gather(*map(disturb, disturbances))
+
+    return dict(zip(disturbances, asyncio.run(disturb_all()), strict=True))
 
 
 def declared(team: Team, name: str, **spec: Object) -> Object:
@@ -39,35 +48,31 @@ def wait_until_gone(team: Team, name: str, pods: set[str]) -> None:
     wait_for("the former pods to end", lambda: not pods & names_of_pods(team, name), seconds=90, pause=0.5)
 
 
-async def test_a_rolling_restart_loses_no_request(team: Team, urls: dict[str, str]) -> None:
-    former = names_of_pods(team, "restarted")
-
-    async with load(urls["restarted"]) as running:
-        await asyncio.to_thread(team.kubectl, "rollout", "restart", f"deployment/{team.child('restarted')}")
-        await asyncio.to_thread(wait_until_gone, team, "restarted", former)
-
-    assert running.served > 20
-    assert not running.lost
+def restart(team: Team, name: str, former: set[str]) -> None:
+    team.kubectl("rollout", "restart", f"deployment/{team.child(name)}")
+    wait_until_gone(team, name, former)
 
 
-async def test_a_new_revision_takes_over_without_losing_a_request(team: Team, urls: dict[str, str]) -> None:
-    former = names_of_pods(team, "repinned")
-
-    async with load(urls["repinned"]) as running:
-        await asyncio.to_thread(team.apply, declared(team, "repinned", model=model(fresh_commit())))
-        await asyncio.to_thread(team.wait_ready, "repinned")
-        await asyncio.to_thread(wait_until_gone, team, "repinned", former)
-
-    assert running.served > 20
-    assert not running.lost
+def repin(team: Team, name: str, former: set[str]) -> None:
+    team.apply(declared(team, name, model=model(fresh_commit())))
+    team.wait_ready(name)
+    wait_until_gone(team, name, former)
 
 
-async def test_a_deleted_pod_finishes_what_it_generates(team: Team, urls: dict[str, str]) -> None:
-    former = names_of_pods(team, "evicted")
-    first = min(former)
+def evict(team: Team, _: str, former: set[str]) -> None:
+    team.kubectl("delete", "pod", min(former))
 
-    async with load(urls["evicted"]) as running:
-        await asyncio.to_thread(team.kubectl, "delete", "pod", first)
 
-    assert running.served > 20
-    assert not running.lost
+def test_a_rolling_restart_loses_no_request(loads: dict[str, Load]) -> None:
+    assert loads["restarted"].served > 20
+    assert not loads["restarted"].lost
+
+
+def test_a_new_revision_takes_over_without_losing_a_request(loads: dict[str, Load]) -> None:
+    assert loads["repinned"].served > 20
+    assert not loads["repinned"].lost
+
+
+def test_a_deleted_pod_finishes_what_it_generates(loads: dict[str, Load]) -> None:
+    assert loads["evicted"].served > 20
+    assert not loads["evicted"].lost

@@ -19,7 +19,10 @@ MERGE = "application/merge-patch+json"
 
 
 class Api:
-    """Requests by path, such as `/apis/apps/v1/namespaces/x/deployments`; an error status raises."""
+    """Requests by path, such as `/apis/apps/v1/namespaces/x/deployments`.
+
+    An error status raises aiohttp.ClientResponseError, whose message is the API server's.
+    """
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
@@ -42,9 +45,9 @@ class Api:
             async for line in answer.content:
                 yield json.loads(line)
 
-    async def create(self, path: str, obj: Object) -> Object:
+    async def create(self, path: str, obj: Object, **params: str) -> Object:
         """Create an object in a collection."""
-        return await self._send("POST", path, obj)
+        return await self._send("POST", path, obj, params=params)
 
     async def apply(self, path: str, obj: Object, manager: str) -> Object:
         """Apply an object server-side, by force."""
@@ -75,9 +78,17 @@ class Api:
         data = None if body is None else json.dumps(body)
         headers = {"Content-Type": content_type}
         async with self._session.request(method, path, params=params, data=data, headers=headers) as answer:
-            answer.raise_for_status()
+            if not answer.ok:
+                raise await _refusal(answer)
             content: Object = await answer.json()
             return content
+
+
+async def _refusal(answer: aiohttp.ClientResponse) -> aiohttp.ClientResponseError:
+    text = await answer.text()
+    said = json.loads(text)["message"] if answer.content_type == JSON else text
+    request, history = answer.request_info, answer.history
+    return aiohttp.ClientResponseError(request, history, status=answer.status, message=said)
 
 
 @asynccontextmanager

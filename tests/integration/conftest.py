@@ -1,16 +1,17 @@
 """What the tests of the API need in the cluster."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
-from harness.kubectl import tool
+from e2e.fixtures import operator
+from harness.api import Api, connect
 from harness.paths import REPOSITORY
-from harness.shell import run, succeeds
+
+__all__ = ["operator"]
 
 CRDS = str(REPOSITORY / "crds")
-CHART = REPOSITORY / "charts/pilothouse"
 
 
 @pytest.fixture(scope="session")
@@ -20,13 +21,8 @@ def crds(kubectl: Callable[..., str]) -> None:
     kubectl("wait", "--for=condition=Established", "--timeout=30s", "--filename", CRDS)
 
 
-@pytest.fixture(scope="module")
-def operator(kubeconfig: Path) -> Iterator[None]:
-    """Use the operator that is installed; without one, bring the chart's and take it away again."""
-    helm = [tool("helm"), "--kubeconfig", kubeconfig, "--namespace", "pilothouse-system"]
-    if succeeds([*helm, "status", "pilothouse"]):
-        yield
-        return
-    run([*helm, "install", "pilothouse", CHART, "--create-namespace", "--wait", "--timeout=3m"])
-    yield
-    run([*helm, "uninstall", "pilothouse", "--wait"])
+@pytest.fixture
+async def api(kubeconfig: Path) -> AsyncIterator[Api]:
+    """A connection to the API server."""
+    async with connect(kubeconfig) as api:
+        yield api

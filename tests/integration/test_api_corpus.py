@@ -1,49 +1,45 @@
 """The API server itself refuses what can't be meant, and says which field it is."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientResponseError
 
-from harness.shell import HarnessError
+from harness.api import Api, Object
+from integration.resources import collection
 from manifests.corpus import BAD, Case, bad_cases, base_of, patched
-
-Kubectl = Callable[..., str]
 
 pytestmark = pytest.mark.usefixtures("crds")
 
 
-def _try(kubectl: Kubectl, manifest: object) -> str:
-    return kubectl(
-        "create", "--validate=strict", "--dry-run=server", "--filename=-", input=json.dumps(manifest)
-    )
+async def _try(api: Api, manifest: Object) -> None:
+    """Create it as `kubectl create --validate=strict --dry-run=server` does."""
+    await api.create(collection(manifest), manifest, dryRun="All", fieldValidation="Strict")
 
 
 @pytest.mark.parametrize("file", BAD, ids=lambda file: file.stem)
-def test_what_the_bad_manifests_are_made_from_is_good(kubectl: Kubectl, file: Path) -> None:
-    _try(kubectl, base_of(file))
+async def test_what_the_bad_manifests_are_made_from_is_good(api: Api, file: Path) -> None:
+    await _try(api, base_of(file))
 
 
 @pytest.mark.parametrize("case", bad_cases(), ids=lambda case: case.sentence)
-def test_a_bad_manifest_is_refused_with_the_name_of_the_field(kubectl: Kubectl, case: Case) -> None:
-    with pytest.raises(HarnessError) as refused:
-        _try(kubectl, case.manifest)
+async def test_a_bad_manifest_is_refused_with_the_name_of_the_field(api: Api, case: Case) -> None:
+    with pytest.raises(ClientResponseError) as refused:
+        await _try(api, case.manifest)
 
-    assert case.names in str(refused.value)
+    assert case.names in refused.value.message
 
 
-def test_a_license_approval_can_not_be_changed(kubectl: Kubectl) -> None:
+async def test_a_license_approval_can_not_be_changed(api: Api) -> None:
     [file] = [file for file in BAD if file.stem == "licenseapproval"]
     approval = base_of(file)
-    kubectl("apply", "--filename=-", input=json.dumps(approval))
+    path = f"{collection(approval)}/{approval['metadata']['name']}"
+    await api.apply(path, approval, "people")
 
-    with pytest.raises(HarnessError, match="spec can't be changed"):
-        kubectl(
-            "apply", "--filename=-", input=json.dumps(patched(approval, {"spec": {"ticket": "LEGAL-124"}}))
-        )
+    with pytest.raises(ClientResponseError, match="spec can't be changed"):
+        await api.apply(path, patched(approval, {"spec": {"ticket": "LEGAL-124"}}), "people")
 
-    kubectl("delete", "licenseapproval", approval["metadata"]["name"])
+    await api.delete(path)
 
 
 def test_the_corpus_is_as_wide_as_promised() -> None:

@@ -1,16 +1,14 @@
 """Every example is taken by the real API server, strictly validated, and read back as the models read it."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from harness.api import Api
+from integration.resources import collection
 from pilothouse.api.definitions import DEFINITIONS
-
-Kubectl = Callable[..., str]
 
 pytestmark = pytest.mark.usefixtures("crds")
 
@@ -32,20 +30,14 @@ def _examples() -> list[Any]:
 
 
 @pytest.mark.parametrize("document", _examples())
-def test_an_example_is_accepted_and_defaulted_as_the_models_do(
-    kubectl: Kubectl, document: dict[str, Any]
+async def test_an_example_is_accepted_and_defaulted_as_the_models_do(
+    api: Api, document: dict[str, Any]
 ) -> None:
-    stored = kubectl(
-        "create",
-        "--validate=strict",
-        "--dry-run=server",
-        "--output=json",
-        "--filename=-",
-        input=json.dumps(_out_of_the_way(document)),
-    )
+    example = _out_of_the_way(document)
+    stored = await api.create(collection(example), example, dryRun="All", fieldValidation="Strict")
 
     model = MODELS[document["kind"]]
-    assert model.parse(json.loads(stored)).spec == model.parse(document).spec
+    assert model.parse(stored).spec == model.parse(document).spec
 
 
 def _out_of_the_way(document: dict[str, Any]) -> dict[str, Any]:

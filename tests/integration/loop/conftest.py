@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -45,10 +46,17 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 @pytest.fixture
 def start_operator(plane: ControlPlane, tmp_path: Path) -> Iterator[StartOperator]:
     """`start_operator(identity="a", **settings)` starts a replica under the chart's rights."""
+    with starting(plane, tmp_path) as start:
+        yield start
+
+
+@contextmanager
+def starting(plane: ControlPlane, logs: Path) -> Iterator[StartOperator]:
+    """Start replicas; those that still run in the end are stopped."""
     started: list[OperatorProcess] = []
 
     def start(identity: str = "a", **settings: str) -> OperatorProcess:
-        log = tmp_path / f"{identity}-{len(started)}.log"
+        log = logs / f"{identity}-{len(started)}.log"
         operator = OperatorProcess(plane.folder / "operator", identity, log, settings)
         started.append(operator)
         return operator.start()

@@ -1,18 +1,25 @@
 """A ModelDeployment has its children, whatever anyone does to them, and leaves none behind."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
 from harness.shell import HarnessError, wait_for
+from integration.loop.conftest import starting
 from integration.loop.control_plane import ControlPlane
 from integration.loop.process import OperatorProcess
 from integration.loop.team import Team
 
-pytestmark = pytest.mark.usefixtures("operator")
-
 HEAL_SECONDS = 2
 KINDS = ["Deployment", "Service", "PodDisruptionBudget", "ControllerRevision", "HTTPRoute"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def operator(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
+    """One replica that leads, for all tests of this file."""
+    with starting(plane, tmp_path_factory.mktemp("operator")) as start:
+        yield start().wait_ready().wait_leading()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -106,11 +113,12 @@ def test_a_deletion_leaves_nothing(team: Team, cascade: str) -> None:
 
 
 def test_a_namespace_that_is_deleted_goes(team: Team, operator: OperatorProcess) -> None:
+    before = len(operator.lines())
     team.declare()
     team.wait_for_rest()
     team.plane.kubectl("delete", "namespace", team.namespace, "--timeout=60s")
     team.plane.kubectl("create", "namespace", team.namespace)
-    assert [line for line in operator.lines() if line["level"] == "error"] == []
+    assert [line for line in operator.lines()[before:] if line["level"] == "error"] == []
 
 
 def test_a_scale_touches_nothing_but_the_count(team: Team, plane: ControlPlane) -> None:
