@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from harness import builds, debian, gateway, images, kind, node, processes
+from harness import builds, debian, gateway, hub_service, images, kind, node, processes
 from harness.kubectl import get, kubectl
 from harness.paths import KUBECONFIG, LOCK
 from harness.shell import HarnessError, alone, progress
@@ -29,7 +29,7 @@ class Provider(Protocol):
 
 
 def up() -> Path:
-    """Make sure that a cluster with Envoy Gateway and the images of today runs, and return its kubeconfig.
+    """Make sure that a cluster with Envoy Gateway, a hub and the images of today runs; return its kubeconfig.
 
     A cluster that KUBECONFIG names is used as it is.
 
@@ -48,9 +48,7 @@ def up() -> Path:
                 chosen.start()
             give_gpus()
         _load(chosen, archives)
-        if not gateway.is_ready(KUBECONFIG):
-            with progress("installing Envoy Gateway"):
-                gateway.install(KUBECONFIG, chosen.SERVICE_TYPE)
+        _serve(chosen)
     return KUBECONFIG
 
 
@@ -132,10 +130,17 @@ def start_component(name: str) -> None:
     node.start_component(name)
 
 
+def hub_url() -> str:
+    """Return the base URL of the hub that models are fetched from, reachable from this machine."""
+    return hub_service.url(kubeconfig())
+
+
 def status() -> dict[str, bool]:
     """Return for each part of the harness's own cluster whether it runs and answers."""
     parts = provider().status()
-    return parts | {"gateway": KUBECONFIG.exists() and all(parts.values()) and gateway.is_ready(KUBECONFIG)}
+    runs = KUBECONFIG.exists() and all(parts.values())
+    served = {"gateway": gateway.is_ready, "hub": hub_service.is_ready}
+    return parts | {name: runs and is_ready(KUBECONFIG) for name, is_ready in served.items()}
 
 
 def given() -> Path | None:
@@ -162,6 +167,19 @@ def _build(chosen: Provider) -> list[Path]:
     debian.install(chosen.PROGRAMS)
     builds.build_all()
     return images.build_all()
+
+
+def _serve(chosen: Provider) -> None:
+    """Install what runs in pods, one beside the other."""
+    waits_for_hub = not hub_service.is_ready(KUBECONFIG)
+    if waits_for_hub:
+        hub_service.apply(KUBECONFIG, chosen.SERVICE_TYPE)
+    if not gateway.is_ready(KUBECONFIG):
+        with progress("installing Envoy Gateway"):
+            gateway.install(KUBECONFIG, chosen.SERVICE_TYPE)
+    if waits_for_hub:
+        with progress("waiting for the hub"):
+            hub_service.wait_ready(KUBECONFIG)
 
 
 def _load(provider: Provider, archives: list[Path]) -> None:

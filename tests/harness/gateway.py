@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from harness import builds, images
+from harness import builds, images, services
 from harness.kubectl import get, kubectl, tool
 from harness.paths import HARNESS
 from harness.shell import HarnessError, run, wait_for
@@ -34,14 +34,10 @@ def url(kubeconfig: Path) -> str:
         HarnessError: the cluster has no such Gateway.
 
     """
-    services = get(kubeconfig, "services", "--namespace=envoy-gateway-system", f"--selector={OWNED}")
-    if not services:
+    found = get(kubeconfig, "services", "--namespace=envoy-gateway-system", f"--selector={OWNED}")
+    if not found:
         raise HarnessError("The cluster has no Gateway `models` of Envoy Gateway.")
-    spec = services[0]["spec"]
-    port = spec["ports"][0]
-    if spec["type"] == "NodePort":
-        return f"http://{_node_address(kubeconfig)}:{port['nodePort']}"
-    return f"http://{spec['clusterIP']}:{port['port']}"
+    return services.url(kubeconfig, found[0])
 
 
 def is_ready(kubeconfig: Path) -> bool:
@@ -61,8 +57,3 @@ def _install_chart(kubeconfig: Path) -> None:
     release = ("upgrade", "--install", "envoy-gateway", chart, "--namespace=envoy-gateway-system")
     options = ("--create-namespace", f"--values={chart}/values.tmpl.yaml", "--wait", "--timeout=3m")
     run([tool("helm"), "--kubeconfig", kubeconfig, *release, *options, *settings])
-
-
-def _node_address(kubeconfig: Path) -> str:
-    addresses = get(kubeconfig, "nodes")[0]["status"]["addresses"]
-    return str(next(address["address"] for address in addresses if address["type"] == "InternalIP"))

@@ -97,7 +97,7 @@ def build(image: Image) -> Path:
 
 def images() -> list[Image]:
     """Return every image of the cluster."""
-    base = Layer("base", MMDEBSTRAP, _bootstrap)
+    base = _base()
     return [
         Image("pilothouse.dev/pause:1", (_program("pause", "/pause"),), oci.Settings(("/pause",))),
         Image(
@@ -108,7 +108,7 @@ def images() -> list[Image]:
         Image("pilothouse.dev/envoy:1.40.0", (base, _envoy()), oci.Settings(("envoy",))),
         Image(
             "pilothouse.dev/vllm-sim:v0.32.0",
-            (base, _requirements("sim"), _simulator()),
+            (base, _requirements("sim"), _package("vllm_sim", {"/usr/local/bin/vllm": HARNESS / "vllm.sh"})),
             oci.Settings(("vllm", "serve"), User="2000:2000"),
         ),
         Image(
@@ -116,7 +116,21 @@ def images() -> list[Image]:
             (base, _requirements("operator"), _operator()),
             oci.Settings(("python3", "-m", "pilothouse")),
         ),
+        hub(),
     ]
+
+
+def hub() -> Image:
+    """Return the image of the hub; the operator's packages, which every node has, are all that it needs."""
+    return Image(
+        "pilothouse.dev/hub:1",
+        (_base(), _requirements("operator"), _package("hub")),
+        oci.Settings(("python3", "-m", "harness.hub", "--port", "8080"), User="65532:65532"),
+    )
+
+
+def _base() -> Layer:
+    return Layer("base", MMDEBSTRAP, _bootstrap)
 
 
 def _bootstrap(tar: Path) -> None:
@@ -180,15 +194,16 @@ def _operator() -> Layer:
     return Layer("operator", (REPOSITORY / "operator" / "pilothouse", REPOSITORY / "pyproject.toml"), make)
 
 
-def _simulator() -> Layer:
-    sources = HARNESS / "vllm_sim"
+def _package(name: str, others: dict[str, Path] | None = None) -> Layer:
+    """A package of the harness, and other files by where they go."""
+    sources = HARNESS / name
 
     def make(tar: Path) -> None:
         with _scratch() as folder:
-            shutil.copytree(sources, folder / "harness" / "vllm_sim")
-            _write_packages(tar, folder, {"/usr/local/bin/vllm": HARNESS / "vllm.sh"})
+            shutil.copytree(sources, folder / "harness" / name)
+            _write_packages(tar, folder, others)
 
-    return Layer("vllm-sim", (sources, HARNESS / "vllm.sh"), make)
+    return Layer(name.replace("_", "-"), (sources, *(others or {}).values()), make)
 
 
 def _write_packages(tar: Path, folder: Path, others: dict[str, Path] | None = None) -> None:
