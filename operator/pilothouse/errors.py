@@ -9,8 +9,9 @@
     └── Terminal                    another 4xx: the same request will be refused again
         ├── NotFound                404: the object, its namespace or its kind is not there
         ├── NamespaceTerminating    the namespace is going away, and the object with it
-        └── WrongAnswer             an engine answered as no sound engine does
-            └── OtherTokens         its tokenizer is not the one that it must be
+        ├── WrongAnswer             an engine answered as no sound engine does
+        │   └── OtherTokens         its tokenizer is not the one that it must be
+        └── NothingToDo             a person's command speaks of nothing that is there
 
 Any other exception that reaches a reconcile is a defect; it is caught, counted and logged at one edge, in
 `control.reconcile`.
@@ -63,3 +64,7 @@ class WrongAnswer(Terminal):
 
 class OtherTokens(WrongAnswer):
     """The engine's tokenizer is not the one that it must be; the message shows where."""
+
+
+class NothingToDo(Terminal):
+    """A person's command speaks of nothing that is there; the message says what is."""

@@ -12,6 +12,8 @@ VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
 FIELD_MANAGER: Final = "pilothouse"
+PEOPLE_FIELD_MANAGER: Final = "kubectl-pilothouse"
+"""Who wrote an annotation by the command line, so that nobody takes it for the operator."""
 LEASE: Final = "pilothouse"
 
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"

@@ -6,10 +6,13 @@ request path isn't used: it costs twice the CPU of a bare session (see `act.rest
 
 import os
 import ssl
-from typing import Self
+from pathlib import Path
+from typing import Final, Self
 
 from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import load_incluster_config, load_kube_config
+from kubernetes.aio.config import list_kube_config_contexts, load_incluster_config, load_kube_config
+
+_OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class Credentials:
@@ -19,13 +22,16 @@ class Credentials:
         self._configuration = configuration
 
     @classmethod
-    async def load(cls) -> Self:
-        """Read $KUBECONFIG or ~/.kube/config, or in a pod its ServiceAccount; raises ConfigException."""
+    async def load(cls, context: str | None = None) -> Self:
+        """Read $KUBECONFIG or ~/.kube/config, or in a pod its ServiceAccount; raises ConfigException.
+
+        `context` is one of the kubeconfig's, by default its current one.
+        """
         configuration = Configuration()
-        if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
+        if _is_in_cluster():
             load_incluster_config(configuration)  # type: ignore[no-untyped-call]
         else:
-            await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            await load_kube_config(context=context, client_configuration=configuration)  # type: ignore[no-untyped-call]
         return cls(configuration)
 
     @property
@@ -68,3 +74,16 @@ class Credentials:
         """Return the bearer token without its scheme, if there is one; a pod's is read anew each minute."""
         value = await self._configuration.get_api_key_with_prefix("BearerToken")
         return value.split(" ", 1)[-1].strip() if value else None
+
+
+def default_namespace(context: str | None = None) -> str:
+    """Return the namespace of the kubeconfig's context, in a pod its own; raises ConfigException."""
+    if _is_in_cluster():
+        return _OWN_NAMESPACE.read_text().strip()
+    contexts, current = list_kube_config_contexts()  # type: ignore[no-untyped-call]
+    chosen = next((each for each in contexts if each["name"] == context), current)
+    return str(chosen["context"].get("namespace") or "default")
+
+
+def _is_in_cluster() -> bool:
+    return "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ

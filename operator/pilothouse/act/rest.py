@@ -18,7 +18,7 @@ from pilothouse.act.credentials import Credentials
 from pilothouse.act.kube import Page
 from pilothouse.errors import Conflict, NamespaceTerminating, NotFound, PilothouseError, Retryable, Terminal
 from pilothouse.kinds import BY_NAME, Kind
-from pilothouse.names import FIELD_MANAGER
+from pilothouse.names import FIELD_MANAGER, PEOPLE_FIELD_MANAGER
 from pilothouse.plan.observed import Object, ObjectKey, key_of
 from pilothouse.telemetry.metrics import API_REQUESTS
 
@@ -45,6 +45,15 @@ class _Request:
     body: Object | None = None
     content_type: str = _JSON
     accept: str = _JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a pod answered to a request that the API server passed on; `headers` are found in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 @asynccontextmanager
@@ -116,6 +125,23 @@ class Rest:
         """Replace an object at its `resourceVersion`; a newer one is a Conflict."""
         key = key_of(obj)
         return await self._send(_Request("update", "PUT", key.kind, _path(key), body=obj))
+
+    async def annotate(self, key: ObjectKey, annotations: Mapping[str, str]) -> Object:
+        """Set annotations and leave all others, as a person does; the operator itself never does."""
+        body = {"metadata": {"annotations": dict(annotations)}}
+        params = {"fieldManager": PEOPLE_FIELD_MANAGER}
+        return await self._send(_Request("annotate", "PATCH", key.kind, _path(key), params, body, _MERGE))
+
+    async def ask_pod(self, pod: ObjectKey, port: int, path: str) -> Answer:
+        """GET a path of a pod through the API server; an error of the API server's own is raised."""
+        proxy = BY_NAME[pod.kind].path(pod.namespace, f"{pod.name}:{port}", "proxy")
+        try:
+            status, headers, raw = await self._exchange(_Request("proxy", "GET", pod.kind, proxy + path))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Retryable(f"proxy {pod.name}: {str(error) or type(error).__name__}") from error
+        if status >= 400 and _status_object(raw).get("kind") == "Status":  # noqa: PLR2004 -- HTTP
+            raise _error(status, headers, raw)
+        return Answer(status, headers, raw)
 
     async def _send(self, request: _Request) -> Object:
         answer: Object = json.loads(await self._receive(request))

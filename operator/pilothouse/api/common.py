@@ -42,6 +42,7 @@ class Metadata(Status):
     namespace: str = ""
     uid: str = ""
     generation: int = 0
+    creation_timestamp: Timestamp | None = None
     deletion_timestamp: Timestamp | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
