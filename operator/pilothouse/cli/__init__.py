@@ -1,0 +1,1 @@
+"""`pilothouse`, also `kubectl pilothouse`: what people ask and say, from wherever their kubeconfig is."""
