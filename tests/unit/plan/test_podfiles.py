@@ -102,7 +102,7 @@ def test_what_does_not_change_the_engine_changes_the_guard_live() -> None:
 
 def test_the_caps_are_those_of_the_revisions_own_engine() -> None:
     cluster = served()
-    cluster.change(queue_class=queue_class({"requests": {"maxInputTokens": 4096}})).tick()
+    cluster.change(queue_class=queue_class({"requests": {"maxInputTokens": 4096}})).begin()
     maps = [obj for key, obj in sorted(cluster.seen.children.items()) if key.kind == "ConfigMap"]
     caps = {json.loads(obj["data"]["settings.json"])["requests"]["maxInputTokens"] for obj in maps}
 

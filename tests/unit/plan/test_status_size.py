@@ -60,7 +60,7 @@ def _condition(kind: ConditionType) -> Condition:
         type=kind,
         status="False",
         reason=Reason.CHECK_INCONCLUSIVE,
-        message=SENTENCE,
+        message="LicenseApproval LEGAL-123 ends soon" if kind is ConditionType.LICENSE_EXPIRING else SENTENCE,
         last_transition_time=NOW,
     )
 
