@@ -13,6 +13,8 @@ from e2e.team import Team
 from e2e.traffic import Load, load
 from harness import cluster
 
+pytestmark = pytest.mark.alone
+
 OUTAGE_SECONDS = 30
 SERVER = "kube-apiserver"
 NAME = "served"

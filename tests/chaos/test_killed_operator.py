@@ -15,6 +15,8 @@ from harness.api import Api, Object, connect
 from harness.outside import Process, operator
 from pilothouse.kinds import QUEUE_CLASS, ROLLOUT_POLICY
 
+pytestmark = pytest.mark.alone
+
 SEED = 20261123
 LONGEST_LIFE_SECONDS = 2.0
 

@@ -17,6 +17,8 @@ from e2e.stage import OBJECTIVES, Stage, Story, stage
 from harness.outside import Process, operator
 from pilothouse.names import Reason, RolloutState, Verb
 
+pytestmark = pytest.mark.alone
+
 POLICY = {
     "steps": [{"preflight": {}}, {"weight": 20, "hold": "2s"}, {"pause": {}}, {"weight": 50, "hold": "2s"}],
     "bake": "4s",
