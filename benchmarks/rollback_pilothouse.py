@@ -11,6 +11,7 @@ from fleet import until
 from e2e.installed import NAMESPACE
 from e2e.manifests import engine, model, model_deployment
 from harness.api import Api, Object
+from harness.hub_service import CHART_VALUE
 from harness.kubectl import kubectl, tool
 from harness.paths import REPOSITORY
 from harness.shell import run, succeeds
@@ -83,7 +84,8 @@ def installed(kubeconfig: Path) -> Iterator[None]:
     crds = f"--filename={REPOSITORY / 'crds'}"
     kubectl(kubeconfig, "apply", "--server-side", "--force-conflicts", crds)
     chart = REPOSITORY / "charts/pilothouse"
-    run([*helm, "upgrade", "--install", "pilothouse", chart, "--create-namespace", "--wait", "--timeout=3m"])
+    waiting = ("--create-namespace", "--wait", "--timeout=3m")
+    run([*helm, "upgrade", "--install", "pilothouse", chart, CHART_VALUE, *waiting])
     if found:
         _restart(kubeconfig)
     yield

@@ -13,6 +13,7 @@ from e2e.installed import NAMESPACE, Operator
 from e2e.manifests import Object, queue_class, rollout_policy
 from e2e.stage import Stage, stage
 from e2e.team import Team
+from harness.hub_service import CHART_VALUE
 from harness.kubectl import tool
 from harness.paths import REPOSITORY
 from harness.shell import run, succeeds
@@ -38,7 +39,8 @@ def install(helm: Sequence[str | Path], installed: Operator) -> bool:
     # helm leaves CRDs that exist as they are.
     installed.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(REPOSITORY / "crds"))
     chart = REPOSITORY / "charts/pilothouse"
-    run([*helm, "upgrade", "--install", "pilothouse", chart, "--create-namespace", "--wait", "--timeout=3m"])
+    waiting = ("--create-namespace", "--wait", "--timeout=3m")
+    run([*helm, "upgrade", "--install", "pilothouse", chart, CHART_VALUE, *waiting])
     if found:
         installed.restart()
     return not found

@@ -11,6 +11,8 @@ from harness.shell import HarnessError, wait_for
 MANIFEST = HARNESS / "manifests" / "hub.yaml"
 ENDPOINT = "http://hub.hub.svc"
 """The hub's address for pods."""
+CHART_VALUE = f"--set=hub.endpoint={ENDPOINT}"
+"""What the chart is installed with, so that engines fetch from it."""
 
 
 def apply(kubeconfig: Path, service_type: str) -> None:

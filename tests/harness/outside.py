@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from harness.hub_service import CHART_VALUE, ENDPOINT
 from harness.kubectl import kubectl, tool
 from harness.paths import REPOSITORY
 from harness.shell import run, succeeds, wait_for
@@ -37,7 +38,8 @@ class Process:
 
     def start(self) -> None:
         """Start it, its output going to the end of the log."""
-        settings = {"NAMESPACE": NAMESPACE, "IDENTITY": "outside", "HTTP_PORT": str(self._port)}
+        settings = {"NAMESPACE": NAMESPACE, "IDENTITY": "outside", "HUB_ENDPOINT": ENDPOINT}
+        settings["HTTP_PORT"] = str(self._port)
         environment = os.environ | {f"PILOTHOUSE_{name}": value for name, value in settings.items()}
         environment |= {"KUBECONFIG": str(self._kubeconfig), "PYTHONPATH": str(REPOSITORY / "operator")}
         with self._log.open("ab") as log:
@@ -118,7 +120,8 @@ def operator(kubeconfig: Path, folder: Path) -> Iterator[Process]:
 def _chart_without_pods(kubeconfig: Path) -> Iterator[None]:
     helm = [tool("helm"), "--kubeconfig", str(kubeconfig), "--namespace", NAMESPACE]
     found = succeeds([*helm, "status", "pilothouse"])
-    install = [*helm, "upgrade", "--install", "pilothouse", str(CHART), "--create-namespace", "--wait"]
+    upgrade = [*helm, "upgrade", "--install", "pilothouse", str(CHART), CHART_VALUE]
+    install = [*upgrade, "--create-namespace", "--wait"]
     run([*install, "--set=replicas=0"])
     kubectl(kubeconfig, "--namespace", NAMESPACE, "delete", "lease", "pilothouse", "--ignore-not-found")
     yield
