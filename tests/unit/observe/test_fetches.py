@@ -3,12 +3,11 @@
 import json
 from typing import Any
 
-from engines import Answer, pod, says, serving
-
 from pilothouse.api.modeldeploymentstatus import FetchStatus
 from pilothouse.observe.fetches import Fetches
 from pilothouse.observe.http import open_session
 from pilothouse.plan.observed import Object
+from unit.observe.engines import Answer, pod, says, serving
 
 
 def fetching(address: str, **state: Any) -> Object:
