@@ -89,7 +89,7 @@ def _operator(
         preflights=preflights,
         fetches=Fetches(session, settings.scrape_seconds),
     )
-    installation = Installation(pod_files(), settings.hub_endpoint)
+    installation = Installation(pod_files(), settings.hub_endpoint, settings.require_license_policy)
     gather = Gather(store, partial(_list_pods, kube), looks, installation, _now)
     reconcile = Reconcile(
         store=store,

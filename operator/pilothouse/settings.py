@@ -32,6 +32,8 @@ class Settings(BaseModel):
     """Where /healthz, /readyz and /metrics are served."""
     hub_endpoint: Annotated[str, Field(pattern=r"^(https?://[^\s/?#]+[^\s?#]*)?$")] = ""
     """Where hf:// sources are fetched from, such as a mirror; Hugging Face's own hub where empty."""
+    require_license_policy: bool = False
+    """Whether nothing may be served while no LicensePolicy exists."""
     workers: Annotated[int, Field(ge=1, le=256)] = 32
     """How many ModelDeployments are reconciled at the same time; one that rolls out waits for its engines."""
     scrape_seconds: Seconds = 1

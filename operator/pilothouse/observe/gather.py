@@ -61,6 +61,7 @@ class Installation:
 
     pod_files: Mapping[str, str]
     hub: str
+    demands_license_policy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class Gather:
             policy=policy,
             license_policies=self._license_policies(),
             approvals=self._approvals(),
+            demands_license_policy=self.installation.demands_license_policy,
             tenant_quotas=self._tenant_quotas(key.namespace),
             children=children,
             pods=tuple(pods),
@@ -125,10 +127,12 @@ class Gather:
         return RolloutPolicy.parse(obj).spec if obj else None
 
     def _license_policies(self) -> dict[str, LicensePolicySpec | None]:
-        return {obj["metadata"]["name"]: _policy_or_none(obj) for obj in self._all(LICENSE_POLICY)}
+        found = self._all(LICENSE_POLICY)
+        return {obj["metadata"]["name"]: _policy_or_none(obj) for obj in found}
 
-    def _approvals(self) -> tuple[LicenseApprovalSpec, ...]:
-        return tuple(LicenseApproval.parse(obj).spec for obj in self._all(LICENSE_APPROVAL))
+    def _approvals(self) -> dict[str, LicenseApprovalSpec | None]:
+        found = self._all(LICENSE_APPROVAL)
+        return {obj["metadata"]["name"]: _approval_or_none(obj) for obj in found}
 
     def _tenant_quotas(self, namespace: str) -> tuple[str, ...]:
         quotas = (TenantQuota.parse(obj) for obj in self._all(TENANT_QUOTA))
@@ -156,6 +160,13 @@ class Gather:
 def _policy_or_none(obj: Object) -> LicensePolicySpec | None:
     try:
         return LicensePolicy.parse(obj).spec
+    except ValidationError:
+        return None
+
+
+def _approval_or_none(obj: Object) -> LicenseApprovalSpec | None:
+    try:
+        return LicenseApproval.parse(obj).spec
     except ValidationError:
         return None
 

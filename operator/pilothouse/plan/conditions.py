@@ -15,7 +15,7 @@ from pilothouse.plan.cause import Cause, refused_child
 from pilothouse.plan.commands import problem
 from pilothouse.plan.diagnosis import diagnose
 from pilothouse.plan.fetched import fetching
-from pilothouse.plan.license import LicenseVerdict
+from pilothouse.plan.licenses import Licenses
 from pilothouse.plan.observed import Observed
 from pilothouse.plan.programmed import route_trouble
 from pilothouse.plan.revision import Revision
@@ -27,6 +27,7 @@ NEEDS_HELP: Final = frozenset(
         Reason.LICENSE_DENIED,
         Reason.LICENSE_APPROVAL_REQUIRED,
         Reason.LICENSE_APPROVAL_EXPIRED,
+        Reason.LICENSE_POLICY_MISSING,
         Reason.QUEUE_CLASS_NOT_FOUND,
         Reason.POLICY_NOT_FOUND,
         Reason.ARGUMENT_NOT_ALLOWED,
@@ -84,19 +85,20 @@ def fails(kind: ConditionType, reason: Reason, message: str = "") -> Finding:
 
 
 def findings(
-    observed: Observed, rollout: Rollout, refusal: Cause | None, verdict: LicenseVerdict
+    observed: Observed, rollout: Rollout, refusal: Cause | None, licenses: Licenses
 ) -> list[Finding]:
     """Return every condition that applies, in the order in which they are shown."""
     gates = [
         _accepted(refusal, problem(observed.deployment.metadata.annotations)),
-        Finding(ConditionType.LICENSE_ACCEPTED, verdict.allowed, verdict.reason, verdict.message),
+        _license_accepted(rollout, licenses),
         _quota_reserved(observed),
     ]
     refused = first_failed(gates)
     parts = [*gates, _workload_ready(observed, rollout, refused), *_route_programmed(observed)]
     hopeless = {rollout.cause.reason} if rollout.cause and rollout.rejected else set()
     said = _with_rollout(parts, rollout)
-    return [*parts, *summary(said, _serving_note(rollout, refused), NEEDS_HELP | hopeless)]
+    summed = summary(said, _serving_note(rollout, refused), NEEDS_HELP | hopeless)
+    return [*parts, *summed, *_license_expiring(observed, rollout, licenses)]
 
 
 def first_failed(parts: Iterable[Finding]) -> Finding | None:
@@ -166,6 +168,29 @@ def _accepted(refusal: Cause | None, misspelt: str | None) -> Finding:
         return fails(ConditionType.ACCEPTED, refusal.reason, refusal.message)
     said = ("the spec can be carried out", misspelt)
     return holds(ConditionType.ACCEPTED, Reason.ACCEPTED, "; ".join(part for part in said if part))
+
+
+def _license_accepted(rollout: Rollout, licenses: Licenses) -> Finding:
+    """Tell of what is declared, and of what serves on under a license that is no longer allowed."""
+    declared, message = licenses.declared, licenses.declared.message
+    serving = licenses.of(rollout.stable) if rollout.stable else declared
+    if declared.allowed and rollout.stable and not serving.allowed:
+        message = f"{message}; revision {rollout.stable.name} serves on, though: {serving.message}"
+    return Finding(ConditionType.LICENSE_ACCEPTED, declared.allowed, declared.reason, message)
+
+
+def _license_expiring(observed: Observed, rollout: Rollout, licenses: Licenses) -> list[Finding]:
+    """Warn of the approval that ends first, of what is declared and of what serves."""
+    verdicts = (licenses.declared, *([licenses.of(rollout.stable)] if rollout.stable else []))
+    ending = [verdict.said for verdict in verdicts if verdict.expires_soon(observed.now)]
+    if not ending:
+        return []
+    first = min(ending, key=lambda said: said.expires or observed.now)
+    message = (
+        f"LicenseApproval {first.approval} ({first.ticket}) of {first.id} ends at "
+        f"{first.expires:%Y-%m-%dT%H:%M:%SZ}: another for this checkpoint and revision must take its place"
+    )
+    return [holds(ConditionType.LICENSE_EXPIRING, Reason.LICENSE_APPROVAL_EXPIRING, message)]
 
 
 def _quota_reserved(observed: Observed) -> Finding:

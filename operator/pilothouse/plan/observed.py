@@ -42,7 +42,8 @@ class Observed:
     """All that one reconcile may know.
 
     `queue_class` and `policy` are None where the name that the spec gives leads nowhere; `policy` is the
-    built-in one where the spec names none. `license_policies` are by name, None for one that can't be read;
+    built-in one where the spec names none. `license_policies` and `approvals` are by name, None for one that
+    can't be read; `demands_license_policy` says that without any policy nothing may be served.
     `tenant_quotas` are the names of those that name this namespace. `pods` is empty unless a Deployment of
     this ModelDeployment lacks ready replicas or a rollout is under way: pods are read on demand, never
     watched. `readings` are the counters of the engines that were read just now, `unread` says by pod uid why
@@ -61,7 +62,8 @@ class Observed:
     queue_class: QueueClass | None
     policy: RolloutPolicySpec | None
     license_policies: Mapping[str, LicensePolicySpec | None] = field(default_factory=dict)
-    approvals: tuple[LicenseApprovalSpec, ...] = ()
+    approvals: Mapping[str, LicenseApprovalSpec | None] = field(default_factory=dict)
+    demands_license_policy: bool = False
     tenant_quotas: tuple[str, ...] = ()
     children: Mapping[ObjectKey, Object] = field(default_factory=dict)
     pods: tuple[Object, ...] = ()

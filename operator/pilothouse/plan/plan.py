@@ -9,17 +9,17 @@ from pilothouse.plan.acceptance import refusal_of
 from pilothouse.plan.conditions import findings
 from pilothouse.plan.course import rollout_of
 from pilothouse.plan.events import events_of
-from pilothouse.plan.license import LicenseVerdict, license_verdict
+from pilothouse.plan.licenses import Licenses, licenses_of
 from pilothouse.plan.lifecycle import lifecycle_of
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
 from pilothouse.plan.podfiles import config_map
 from pilothouse.plan.podlayout import digest_of
 from pilothouse.plan.podtemplate import pod_template
 from pilothouse.plan.record import record_of
-from pilothouse.plan.revision import Revision, hash_of, inputs_of, next_number, revisions_of
+from pilothouse.plan.revision import Revision, hash_of, inputs_of, is_forged, next_number, revisions_of
 from pilothouse.plan.rollout import Rollout
 from pilothouse.plan.route import http_route
-from pilothouse.plan.serving import asked_replicas
+from pilothouse.plan.serving import asked_replicas, stable_of
 from pilothouse.plan.status import decides, look_again_after, status_of
 from pilothouse.plan.types import Plan
 from pilothouse.plan.workload import revision_objects, stable_service
@@ -30,15 +30,16 @@ _NEXT: Final = timedelta(seconds=1)
 
 def plan(observed: Observed) -> Plan:
     """Decide what to do for one ModelDeployment that parses and is not being deleted."""
-    refusal, verdict = refusal_of(observed), license_verdict(observed)
-    revisions = revisions_of(observed)
-    target = _target(observed, revisions) if verdict.allowed and not refusal else None
-    rollout = _nothing(observed) if verdict.drains else rollout_of(observed, revisions, target, verdict)
-    found = findings(observed, rollout, refusal, verdict)
-    objects = _objects(observed, rollout, verdict)
+    refusal, revisions = refusal_of(observed), revisions_of(observed)
+    licenses = licenses_of(observed, revisions)
+    target = _target(observed, revisions) if licenses.declared.allowed and not refusal else None
+    rollout = _rollout(observed, revisions, target, licenses)
+    found = findings(observed, rollout, refusal, licenses)
+    objects = _objects(observed, rollout, licenses)
     prunes = _prunes(observed, objects)
-    waits = (look_again_after(observed, found), verdict.ends_after, rollout.again, _NEXT if prunes else None)
-    status = status_of(observed, rollout, found)
+    ends = licenses.look_again_after(observed.now)
+    waits = (look_again_after(observed, found), ends, rollout.again, _NEXT if prunes else None)
+    status = status_of(observed, rollout, found, licenses)
     return Plan(
         objects=tuple(objects),
         prunes=prunes,
@@ -47,6 +48,17 @@ def plan(observed: Observed) -> Plan:
         requeue_after=_sooner(*waits),
         commits=decides(observed.deployment.status, status),
     )
+
+
+def _rollout(
+    observed: Observed, revisions: dict[str, Revision], target: Revision | None, licenses: Licenses
+) -> Rollout:
+    """Decide who serves, of those whose license does not have them stopped."""
+    stable, canary = stable_of(observed, revisions), observed.deployment.status.canary
+    if stable and not target and licenses.of(stable).drains:
+        return _nothing(observed)
+    kept = licenses.kept(revisions, canary.revision if canary else None)
+    return rollout_of(observed, kept, target, licenses.declared)
 
 
 def _nothing(observed: Observed) -> Rollout:
@@ -67,14 +79,14 @@ def _target(observed: Observed, revisions: dict[str, Revision]) -> Revision | No
     return Revision(name, next_number(revisions), inputs, template, lifecycle, digest_of(observed.pod_files))
 
 
-def _objects(observed: Observed, rollout: Rollout, verdict: LicenseVerdict) -> list[Object]:
+def _objects(observed: Observed, rollout: Rollout, licenses: Licenses) -> list[Object]:
     deployment = observed.deployment
     objects = [
         obj
         for revision in rollout.running
         for obj in [
             *config_map(observed, revision),
-            *revision_objects(deployment, revision, _replicas(observed, rollout, revision, verdict)),
+            *revision_objects(deployment, revision, _replicas(observed, rollout, revision, licenses)),
         ]
     ]
     traffic = _traffic(observed, rollout)
@@ -94,10 +106,10 @@ def _backends_exist(observed: Observed, rollout: Rollout) -> bool:
     return all(observed.child("Service", child_name(name, revision)) for revision in weighed)
 
 
-def _replicas(observed: Observed, rollout: Rollout, revision: Revision, verdict: LicenseVerdict) -> int:
+def _replicas(observed: Observed, rollout: Rollout, revision: Revision, licenses: Licenses) -> int:
     """Return how many pods a revision gets: under a license that is not allowed, never one more."""
     wanted, live = rollout.replicas_of(revision, observed.deployment.spec.replicas), None
-    if revision in rollout.former or not verdict.allowed:
+    if revision in rollout.former or not licenses.of(revision).allowed:
         live = asked_replicas(observed, revision.name)
     return wanted if live is None else min(wanted, live)
 
@@ -114,12 +126,15 @@ def _route(observed: Observed, rollout: Rollout) -> list[Object]:
 
 
 def _prunes(observed: Observed, objects: list[Object]) -> tuple[ObjectKey, ...]:
-    """Name what is not planned and not already going, the ControllerRevision last: what runs is on record."""
-    wanted = {key_of(obj) for obj in objects}
+    """Name what is not planned and not already going, the ControllerRevision last: what runs is on record.
+
+    A forged record goes too: nobody can change one, so it would stand in the way of the true one.
+    """
+    wanted = {key_of(obj): obj for obj in objects}
     return tuple(
         key
         for key, child in sorted(observed.children.items(), reverse=True, key=lambda item: item[0])
-        if key not in wanted
+        if (key not in wanted or is_forged(child, wanted[key]))
         and not _is_held(observed, key)
         and not child["metadata"].get("deletionTimestamp")
     )

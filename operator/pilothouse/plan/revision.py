@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from pilothouse import names
 from pilothouse.api.modeldeployment import ModelDeployment
 from pilothouse.api.modeldeploymentstatus import RevisionStatus
 from pilothouse.api.queueclass import QueueClass
@@ -20,6 +21,7 @@ from pilothouse.names import child_name
 from pilothouse.plan.lifecycle import Lifecycle, drain_seconds
 from pilothouse.plan.observed import Object, Observed
 from pilothouse.plan.podlayout import code_of, digest_of
+from pilothouse.plan.podtemplate import label_value
 from pilothouse.plan.sources import tokenizer_of
 
 ALGORITHM: Final = 1
@@ -98,8 +100,16 @@ def hash_of(inputs: Mapping[str, Any]) -> str:
 def revisions_of(observed: Observed) -> dict[str, Revision]:
     """Return the frozen revisions that exist, by name."""
     owner = observed.deployment.metadata.name
-    stored = [_read(obj, owner) for obj in observed.children_of_kind("ControllerRevision")]
-    return {revision.name: revision for revision in [*_recovered(observed), *stored]}
+    stored = (_read(obj, owner) for obj in observed.children_of_kind("ControllerRevision"))
+    trusted = [revision for revision in stored if _is_true(revision)]
+    return {revision.name: revision for revision in [*_recovered(observed), *trusted]}
+
+
+def is_forged(live: Object, planned: Object) -> bool:
+    """Say whether a record is neither true to its name nor what is planned under it."""
+    if live["kind"] != "ControllerRevision" or live["data"] == planned["data"]:
+        return False
+    return not _is_true(_read(live, planned["metadata"]["labels"][names.DEPLOYMENT]))
 
 
 def next_number(revisions: Mapping[str, Revision]) -> int:
@@ -120,6 +130,16 @@ def _read(controller_revision: Object, owner: str) -> Revision:
     )
 
 
+def _is_true(revision: Revision) -> bool:
+    """Say whether a record is what its name says, and its pods are under the license that it says."""
+    license_id = revision.inputs["model"]["license"]["id"]
+    return revision.name == hash_of(revision.inputs) and _is_labelled(revision.pod_template, license_id)
+
+
+def _is_labelled(template: Object, license_id: str) -> bool:
+    return bool(template["metadata"]["labels"].get(names.LICENSE_ID) == label_value(license_id))
+
+
 def _recovered(observed: Observed) -> list[Revision]:
     """Rebuild the stable revision from its Deployment: who deletes its record does not stop it."""
     stable = observed.deployment.status.stable
@@ -131,7 +151,7 @@ def _recovered(observed: Observed) -> list[Revision]:
         return []
     template, deadline = live["spec"]["template"], live["spec"]["progressDeadlineSeconds"]
     lifecycle = Lifecycle.of_deployment(template["spec"]["terminationGracePeriodSeconds"], deadline)
-    inputs = _lost_inputs(observed, stable)
+    inputs = _lost_inputs(observed, stable, template)
     return [Revision(stable.revision, 0, inputs, template, lifecycle, _live_files(observed, name))]
 
 
@@ -141,16 +161,21 @@ def _live_files(observed: Observed, name: str) -> str:
     return digest_of(code_of(live["data"])) if live else ""
 
 
-def _lost_inputs(observed: Observed, stable: RevisionStatus) -> Object:
-    """Return what the lost record was made of: the spec, where it still leads there, else the pins alone."""
+def _lost_inputs(observed: Observed, stable: RevisionStatus, template: Object) -> Object:
+    """Return what the lost record was made of: the spec, where it still leads there, else the pins alone.
+
+    The license is that of the pods, whatever the status says.
+    """
     if observed.queue_class:
         inputs = inputs_of(observed.deployment, observed.queue_class)
         if hash_of(inputs) == stable.revision:
             return inputs
+    labelled = _is_labelled(template, stable.license_id)
+    license_id = stable.license_id if labelled else template["metadata"]["labels"][names.LICENSE_ID]
     pins = {
         "checkpoint": {"revision": stable.checkpoint_revision},
         "tokenizer": {"revision": stable.tokenizer_revision},
-        "license": {"id": stable.license_id},
+        "license": {"id": license_id},
     }
     return {"model": pins}
 

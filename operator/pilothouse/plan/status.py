@@ -1,6 +1,6 @@
 """The whole status of a ModelDeployment, from what is observed; were it lost, it would come back."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from pilothouse import names
@@ -13,6 +13,7 @@ from pilothouse.api.modeldeploymentstatus import (
 )
 from pilothouse.names import ConditionType, Phase, Reason, RolloutState
 from pilothouse.plan.conditions import Finding, as_conditions, finding_of
+from pilothouse.plan.licenses import Licenses
 from pilothouse.plan.observed import Observed
 from pilothouse.plan.revision import Revision
 from pilothouse.plan.rollout import Rollout
@@ -25,7 +26,9 @@ _WAITS_FOR_ROOM: Final = frozenset({Reason.INSUFFICIENT_GPU, Reason.UNSCHEDULABL
 _STARTS: Final = frozenset({Reason.STARTING, Reason.SCALING, Reason.ROUTE_PENDING})
 
 
-def status_of(observed: Observed, rollout: Rollout, found: list[Finding]) -> ModelDeploymentStatus:
+def status_of(
+    observed: Observed, rollout: Rollout, found: list[Finding], licenses: Licenses
+) -> ModelDeploymentStatus:
     """Return the new status; what later features keep there stays as it is."""
     deployment = observed.deployment
     live = [child.get("status", {}) for child in observed.children_of_kind("Deployment")]
@@ -40,6 +43,7 @@ def status_of(observed: Observed, rollout: Rollout, found: list[Finding]) -> Mod
             "replicas": sum(status.get("replicas", 0) for status in live),
             "ready_replicas": sum(status.get("readyReplicas", 0) for status in live),
             "selector": f"{names.DEPLOYMENT}={deployment.metadata.name}",
+            "license": licenses.declared.said,
             "stable": _stable(observed, rollout),
             "canary": _canary(observed, rollout),
             "rollout": rollout.record.rollout,
@@ -47,7 +51,7 @@ def status_of(observed: Observed, rollout: Rollout, found: list[Finding]) -> Mod
             "last_rollback": rollout.record.last_rollback,
             "rejected_revisions": rollout.record.rejected,
             "last_command": rollout.record.last_command,
-            "history": _history(observed, rollout),
+            "history": _history(observed, rollout, licenses),
         },
     )
 
@@ -125,16 +129,36 @@ def _pins(observed: Observed, revision: Revision) -> dict[str, object]:
     return {**revision.pins, "readyReplicas": ready_replicas(observed, revision.name)}
 
 
-def _history(observed: Observed, rollout: Rollout) -> tuple[ServedRevision, ...]:
+def _history(observed: Observed, rollout: Rollout, licenses: Licenses) -> tuple[ServedRevision, ...]:
     """Open an entry when a revision's first pod is ready: what never served is not in it."""
     history = observed.deployment.status.history
-    if not rollout.stable or not ready_replicas(observed, rollout.stable.name):
+    if not rollout.stable:
+        return _closed(history, observed.now)
+    if not ready_replicas(observed, rollout.stable.name):
         return history
-    if history and history[0].revision == rollout.stable.name:
+    if history and history[0].revision == rollout.stable.name and not history[0].served_until:
         return history
-    closed = tuple(
-        entry if entry.served_until else entry.model_copy(update={"served_until": observed.now})
-        for entry in history
+    entry = _served(rollout.stable, licenses, observed.now)
+    return (entry, *_closed(history, observed.now))[:_HISTORY]
+
+
+def _closed(history: tuple[ServedRevision, ...], now: datetime) -> tuple[ServedRevision, ...]:
+    return tuple(
+        entry if entry.served_until else entry.model_copy(update={"served_until": now}) for entry in history
     )
-    entry = ServedRevision.model_validate({**rollout.stable.pins, "servedFrom": observed.now})
-    return (entry, *closed)[:_HISTORY]
+
+
+def _served(stable: Revision, licenses: Licenses, now: datetime) -> ServedRevision:
+    """Write down what begins to serve, and by whose word."""
+    said, model = licenses.of(stable).said, stable.inputs["model"]
+    return ServedRevision.model_validate(
+        {
+            **stable.pins,
+            "checkpointSource": model["checkpoint"].get("source", ""),
+            "model": model.get("name", ""),
+            "policy": said.policy,
+            "approval": said.approval,
+            "ticket": said.ticket,
+            "servedFrom": now,
+        }
+    )

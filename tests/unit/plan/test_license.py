@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from builders import COMMIT, NOW, OTHER_COMMIT, Cluster, by_kind, condition, model_deployment, observed
 from pilothouse.api.licenseapproval import LicenseApprovalSpec
 from pilothouse.api.licensepolicy import LicensePolicySpec
-from pilothouse.plan.license import LicenseVerdict, license_verdict
+from pilothouse.plan.license import LicenseVerdict, declared_pins, license_verdict
 from pilothouse.plan.observed import Observed
 from pilothouse.plan.plan import plan
 
@@ -37,11 +37,13 @@ def approval(**changes: object) -> LicenseApprovalSpec:
 
 
 def seen(policies: dict[str, LicensePolicySpec | None], *approvals: LicenseApprovalSpec) -> Observed:
-    return observed(license_policies=policies, approvals=approvals)
+    named = {f"approval-{number}": approval for number, approval in enumerate(approvals)}
+    return observed(license_policies=policies, approvals=named)
 
 
 def verdict(policies: dict[str, LicensePolicySpec | None], *approvals: LicenseApprovalSpec) -> LicenseVerdict:
-    return license_verdict(seen(policies, *approvals))
+    observed = seen(policies, *approvals)
+    return license_verdict(observed, declared_pins(observed.deployment))
 
 
 def test_without_a_policy_every_license_is_accepted() -> None:
@@ -106,7 +108,7 @@ def test_an_approval_holds_until_the_second_in_which_it_expires(seconds: int) ->
     said = verdict({"corporate": policy(default="RequireApproval")}, approval(expires=NOW + left))
 
     assert said.allowed == (seconds > 0)
-    assert said.ends_after == (left if seconds > 0 else None)
+    assert said.look_again_after(NOW) == (left if seconds > 0 else None)
 
 
 def test_a_denied_license_gets_no_object_at_all() -> None:

@@ -5,7 +5,7 @@ import pytest
 from builders import NOW, model_deployment, observed, queue_class
 from pilothouse.api.modeldeploymentstatus import PreflightStatus
 from pilothouse.api.rolloutpolicy import BUILT_IN
-from pilothouse.names import REVISION, Reason
+from pilothouse.names import LICENSE_ID, REVISION, Reason
 from pilothouse.plan.lifecycle import Lifecycle
 from pilothouse.plan.observed import Object, Observed, key_of
 from pilothouse.plan.preflight import (
@@ -19,7 +19,7 @@ from pilothouse.plan.preflight import (
     tokenizer_change,
 )
 from pilothouse.plan.probes import fingerprint
-from pilothouse.plan.revision import Revision, inputs_of
+from pilothouse.plan.revision import Revision, hash_of, inputs_of
 
 OTHER = "1" * 40
 STABLE, CANARY = [[1, 2], [3]], [[1, 9], [3]]
@@ -29,7 +29,11 @@ PINNED = fingerprint(STABLE)
 def revision(**model: Object | str) -> Revision:
     """A revision frozen with the small good spec and these fields of its model."""
     inputs = inputs_of(model_deployment({"model": model}), queue_class())
-    return Revision("r", 1, inputs, {}, Lifecycle(startup=1, drain=1))
+    template = {"metadata": {"labels": {LICENSE_ID: "Apache-2.0"}}}
+    return Revision(hash_of(inputs), 1, inputs, template, Lifecycle(startup=1, drain=1))
+
+
+OLD, NEW = revision(name="old"), revision(name="new")
 
 
 def expected(tokenizer: Object | None = None, name: str = "coder") -> Expected:
@@ -38,7 +42,7 @@ def expected(tokenizer: Object | None = None, name: str = "coder") -> Expected:
     return Expected.of(revision(name=name, tokenizer=tokenizer or {}), stable)
 
 
-def pod(uid: str = "p1", of: str = "new", **changes: Object | str) -> Object:
+def pod(uid: str = "p1", of: str = NEW.name, **changes: Object | str) -> Object:
     """A ready pod."""
     return {
         "metadata": {"uid": uid, "name": uid, "labels": {REVISION: of}, **changes.get("metadata", {})},
@@ -62,15 +66,15 @@ def rolling(*pods: Object, state: str = "Preflight") -> Observed:
     records = [
         {
             "kind": "ControllerRevision",
-            "metadata": {"name": f"{owner}-{name}", "namespace": "team-ide"},
+            "metadata": {"name": f"{owner}-{each.name}", "namespace": "team-ide"},
             "revision": number,
-            "data": revision().data(),
+            "data": each.data(),
         }
-        for number, name in enumerate(("old", "new"), start=1)
+        for number, each in enumerate((OLD, NEW), start=1)
     ]
     status = {
-        "stable": {"revision": "old"},
-        "canary": {"revision": "new"},
+        "stable": {"revision": OLD.name},
+        "canary": {"revision": NEW.name},
         "rollout": {"state": state},
     }
     return observed(
@@ -149,8 +153,8 @@ def test_the_same_served_name_as_stables_is_no_conflict() -> None:
 
 def test_only_ready_pods_of_the_canary_are_tested() -> None:
     unready = pod("p2", status={"conditions": [{"type": "Ready", "status": "False"}]})
-    leaving = pod("p3", metadata={"labels": {REVISION: "new"}, "deletionTimestamp": NOW.isoformat()})
-    preflight = preflight_of(rolling(pod("p1"), unready, leaving, pod("p4", of="old")))
+    leaving = pod("p3", metadata={"labels": {REVISION: NEW.name}, "deletionTimestamp": NOW.isoformat()})
+    preflight = preflight_of(rolling(pod("p1"), unready, leaving, pod("p4", of=OLD.name)))
     assert preflight is not None
     assert [each["metadata"]["uid"] for each in preflight.canary] == ["p1"]
     assert [each["metadata"]["uid"] for each in preflight.stable] == ["p4"]

@@ -10,7 +10,7 @@ from pilothouse.api.licensepolicy import LicensePolicySpec
 from pilothouse.api.rolloutpolicy import BUILT_IN
 from pilothouse.names import Reason, Verb
 from pilothouse.plan.decision import Situation
-from pilothouse.plan.license import license_verdict
+from pilothouse.plan.license import declared_pins, license_verdict
 from pilothouse.plan.revision import revisions_of
 from pilothouse.plan.situation import Canary, command_about, policy_of, situation_of
 from rollout_scene import Scene, policy, scene
@@ -29,7 +29,7 @@ def seen_by(scene: Scene, **otherwise: Any) -> Situation:
     seen, revisions = replace(scene.seen, **otherwise), revisions_of(scene.seen)
     canary = revisions[scene.target]
     under_way = Canary(revisions[scene.stable], canary, canary)
-    return situation_of(seen, under_way, license_verdict(seen))[0]
+    return situation_of(seen, under_way, license_verdict(seen, declared_pins(seen.deployment)))[0]
 
 
 def test_a_policy_that_is_gone_leaves_the_built_in_one_to_judge_by() -> None:
@@ -58,7 +58,8 @@ def test_a_denied_license_of_another_spec_says_nothing_of_the_canary() -> None:
 
     revisions = revisions_of(rolling.seen)
     under_way = Canary(revisions[rolling.stable], revisions[canary], None)
-    assert situation_of(rolling.seen, under_way, license_verdict(rolling.seen))[0].denial is None
+    verdict = license_verdict(rolling.seen, declared_pins(rolling.seen.deployment))
+    assert situation_of(rolling.seen, under_way, verdict)[0].denial is None
 
 
 def test_a_command_is_read_until_it_was_carried_out() -> None:
