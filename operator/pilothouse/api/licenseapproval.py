@@ -6,7 +6,7 @@ from pydantic import Field
 
 from pilothouse.api.common import ConditionedStatus, Resource, Spec
 from pilothouse.api.rules import Rule, ruled
-from pilothouse.api.values import LicenseID, Revision, Source, Text, Timestamp, pinned
+from pilothouse.api.values import LicenseTerm, Revision, Source, Text, Timestamp, pinned
 
 
 class LicenseApprovalSpec(Spec):
@@ -21,8 +21,8 @@ class LicenseApprovalSpec(Spec):
         ),
     )
 
-    license_id: Annotated[LicenseID, Field(alias="licenseID")]
-    """The license that is approved. Example: LicenseRef-DeepSeek."""
+    license_id: Annotated[LicenseTerm, Field(alias="licenseID")]
+    """The license that is approved; of an expression the part that needs it. Example: LicenseRef-DeepSeek."""
     checkpoint: Source
     """The checkpoint that may be served under it, as in spec.model.checkpoint.source of a ModelDeployment."""
     revision: Revision

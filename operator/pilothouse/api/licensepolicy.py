@@ -7,7 +7,7 @@ from pydantic import Field
 
 from pilothouse.api.common import ConditionedStatus, Resource, Spec
 from pilothouse.api.rules import LIST_SET, Rule, ruled
-from pilothouse.api.values import LicenseID
+from pilothouse.api.values import LicenseTerm
 
 
 class Decision(StrEnum):
@@ -36,8 +36,9 @@ class LicenseRule(Spec):
         ),
     )
 
-    ids: Annotated[tuple[LicenseID, ...], Field(min_length=1, max_length=32, json_schema_extra=LIST_SET)]
-    """The license ids that this rule decides on; an id is in at most one rule. Example: [Apache-2.0, MIT]."""
+    ids: Annotated[tuple[LicenseTerm, ...], Field(min_length=1, max_length=32, json_schema_extra=LIST_SET)]
+    """The licenses that this rule decides on, without regard to case; each is in at most one rule. `X WITH Y`
+    and `X+` are X where no rule names them whole. Example: [Apache-2.0, MIT]."""
     decision: Decision
     """Allow, Deny or RequireApproval (a LicenseApproval must name the checkpoint and revision)."""
     reason: Annotated[str, Field(min_length=1, max_length=512)] | None = None

@@ -204,6 +204,16 @@ LicenseID = Annotated[
 ]
 """An SPDX id (`Apache-2.0`), a `LicenseRef-...` where SPDX has none, or an SPDX expression of these."""
 
+LicenseTerm = Annotated[
+    str,
+    Text(
+        pattern=rf"^{_LICENSE_ID}( WITH {_LICENSE_ID})?$",
+        says="must be one license, such as Apache-2.0, a LicenseRef-... or GPL-2.0-only WITH an exception",
+        max_length=128,
+    ),
+]
+"""One license, with its exception if it has one; what AND and OR join are several."""
+
 _LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 
 DnsLabel = Annotated[

@@ -7,6 +7,7 @@ Flux and `kubectl wait` need no plug-in: Stalled means that nothing will change 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Final
 
 from pilothouse.api.common import Condition
@@ -15,6 +16,7 @@ from pilothouse.plan.cause import Cause, refused_child
 from pilothouse.plan.commands import problem
 from pilothouse.plan.diagnosis import diagnose
 from pilothouse.plan.fetched import fetching
+from pilothouse.plan.licensemessage import when
 from pilothouse.plan.licenses import Licenses
 from pilothouse.plan.observed import Observed
 from pilothouse.plan.programmed import route_trouble
@@ -182,13 +184,17 @@ def _license_accepted(rollout: Rollout, licenses: Licenses) -> Finding:
 def _license_expiring(observed: Observed, rollout: Rollout, licenses: Licenses) -> list[Finding]:
     """Warn of the approval that ends first, of what is declared and of what serves."""
     verdicts = (licenses.declared, *([licenses.of(rollout.stable)] if rollout.stable else []))
-    ending = [verdict.said for verdict in verdicts if verdict.expires_soon(observed.now)]
+    ending = [
+        (verdict.said.expires, verdict.said)
+        for verdict in verdicts
+        if verdict.said.expires and verdict.expires_soon(observed.now)
+    ]
     if not ending:
         return []
-    first = min(ending, key=lambda said: said.expires or observed.now)
+    ends, said = min(ending, key=itemgetter(0))
     message = (
-        f"LicenseApproval {first.approval} ({first.ticket}) of {first.id} ends at "
-        f"{first.expires:%Y-%m-%dT%H:%M:%SZ}: another for this checkpoint and revision must take its place"
+        f"LicenseApproval {said.approval} ({said.ticket}) of {said.id} ends at {when(ends)}: "
+        f"another for this checkpoint and revision must take its place"
     )
     return [holds(ConditionType.LICENSE_EXPIRING, Reason.LICENSE_APPROVAL_EXPIRING, message)]
 

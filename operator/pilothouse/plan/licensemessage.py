@@ -1,6 +1,6 @@
 """What the condition says of a license: policy, rule and reason, and what would help."""
 
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Final
 
 from pilothouse.plan.licenseword import Approval, Standing, Word
@@ -31,12 +31,17 @@ def message_of(observed: Observed, word: Word) -> str:
             return f"{asked}; {_approved(word.approval, word.standing)}{unreadable}"
 
 
+def when(moment: datetime) -> str:
+    """Write a moment as Kubernetes does."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _approved(approval: Approval | None, standing: Standing) -> str:
     if not approval:
         return "no LicenseApproval names this license, checkpoint and revision"
     name, spec = f"LicenseApproval {approval.name} ({approval.spec.ticket})", approval.spec
-    ends = spec.expires.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return f"{name} holds until {ends}" if standing is Standing.APPROVED else f"{name} has expired at {ends}"
+    said = "holds until" if standing is Standing.APPROVED else "has expired at"
+    return f"{name} {said} {when(spec.expires)}"
 
 
 def _unreadable(observed: Observed) -> str:
