@@ -1,4 +1,4 @@
-"""`promote`, `abort`, `pause`, `resume` and `retry`: which revision a word speaks of, and whether there is one.
+"""`promote`, `abort`, `pause`, `resume` and `retry`: which revision a word speaks of, if there is one.
 
 The word itself is the annotation that `plan.commands` reads; here it is only written, never carried out.
 """
@@ -12,7 +12,7 @@ from pilothouse.api.modeldeployment import ModelDeployment
 from pilothouse.api.modeldeploymentstatus import RolloutStatus
 from pilothouse.api.queueclass import QueueClass
 from pilothouse.cli.cluster import Cluster
-from pilothouse.errors import NothingToDo, NotFound
+from pilothouse.errors import NotFound, NothingToDo
 from pilothouse.kinds import MODEL_DEPLOYMENT, QUEUE_CLASS
 from pilothouse.names import COMMAND, Reason, RolloutState, Verb
 from pilothouse.plan.commands import problem

@@ -9,12 +9,14 @@ from pilothouse.plan.spdx import MalformedExpression, licenses, parse
 
 _REF: Final = "licenseref-"
 
-_NAMES: Final = {
-    "licenseref-deepseek": ("deepseek", "deepseek-license"),
-    "licenseref-bigcode-openrail-m": ("bigcode-openrail-m",),
-    "licenseref-qwen-research": ("qwen-research",),
+REFERENCES: Final = {
+    "LicenseRef-DeepSeek": ("deepseek", "deepseek-license"),
+    "LicenseRef-BigCode-OpenRAIL-M": ("bigcode-openrail-m",),
+    "LicenseRef-Qwen-Research": ("qwen-research",),
 }
-"""By id, in lower case; any other `LicenseRef-X` is called `x`, any SPDX id by itself."""
+"""By id; any other `LicenseRef-X` is called `x`, any SPDX id by itself."""
+
+_NAMES: Final = {reference.casefold(): called for reference, called in REFERENCES.items()}
 
 
 def card_names(license_id: str) -> tuple[str, ...]:

@@ -163,7 +163,9 @@ async def test_a_command_is_written_and_told() -> None:
     told = await command(cluster, KEY, Verb.PROMOTE, "", NOW)
 
     assert cluster.annotations == [(KEY, COMMAND, f"promote/{CANARY}")]
-    assert told.startswith(f"team-ide/qwen-coder: `promote` is said of revision {CANARY} (Paused, step 3 of 5)")
+    assert told.startswith(
+        f"team-ide/qwen-coder: `promote` is said of revision {CANARY} (Paused, step 3 of 5)"
+    )
 
 
 async def test_a_canary_can_be_aborted_by_one_who_may_not_read_lanes() -> None:
