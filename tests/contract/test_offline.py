@@ -11,9 +11,14 @@ from tokenizers import Tokenizer
 
 import harness.hub
 from contract.asking import PROMPT
+from contract.cases import MESSAGES
 from contract.engine import VLLM, Engine, Kind
 from harness.real_vllm import paths
 
+NO_TEMPLATE = (
+    "As of transformers v4.44, default chat template is no longer allowed, so you must provide a chat "
+    "template if the tokenizer does not define one."
+)
 OTHER_REVISION = "0" * 40
 LAST_WORDS = "Cannot find an appropriate cached snapshot folder for the specified revision on the local disk"
 TOKENIZER = Path(harness.hub.__file__).parent / "data" / "tokenizer-code.json"
@@ -21,10 +26,11 @@ TOKENIZER = Path(harness.hub.__file__).parent / "data" / "tokenizer-code.json"
 
 @pytest.fixture
 def home(kind: Kind, tmp_path: Path) -> Path:
-    """HF_HOME with MODEL_REVISION of MODEL_NAME; the real engine has its own, as it needs weights."""
-    if kind is VLLM:
-        return paths.hub()
+    """HF_HOME with MODEL_REVISION of MODEL_NAME, which has no chat template."""
     snapshot = tmp_path / paths.model().relative_to(paths.hub())
+    if kind is VLLM:
+        shutil.copytree(paths.model(), snapshot, ignore=shutil.ignore_patterns("chat_template.jinja"))
+        return tmp_path
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text(json.dumps({"max_position_embeddings": 16384}))
     shutil.copy(TOKENIZER, snapshot / "tokenizer.json")
@@ -42,7 +48,7 @@ def offline(start: Callable[..., Engine], home: Path) -> Callable[..., Engine]:
     return offline
 
 
-async def test_the_snapshot_is_served_with_its_own_tokenizer(
+async def test_the_snapshot_is_served_with_its_own_tokenizer_and_without_a_template_that_it_lacks(
     offline: Callable[..., Engine], home: Path, http: aiohttp.ClientSession
 ) -> None:
     engine = offline(f"--revision={paths.MODEL_REVISION}")
@@ -53,7 +59,10 @@ async def test_the_snapshot_is_served_with_its_own_tokenizer(
         tokens = (await answer.json())["tokens"]
     async with http.get(f"{engine.url}/v1/models") as answer:
         [model] = (await answer.json())["data"]
+    async with http.post(f"{engine.url}/v1/chat/completions", json={"messages": MESSAGES}) as answer:
+        refused = (answer.status, (await answer.json())["error"]["message"])
 
+    assert refused == (400, NO_TEMPLATE)
     assert tokens == Tokenizer.from_file(str(snapshot / "tokenizer.json")).encode(PROMPT).ids
     assert model["id"] == model["root"] == str(snapshot)
 

@@ -88,10 +88,16 @@ def files(repository: str, commit: str, shape: Shape) -> dict[str, File]:
         File("tokenizer.json", (DATA / f"tokenizer-{shape.tokenizer}.json").read_bytes()),
         File("tokenizer_config.json", TOKENIZER_CONFIG),
         *license_files(shape),
+        *chat_template(repository),
     ]
     return {file.path: file for file in sorted(found, key=lambda file: file.path)}
 
 
+CHAT_TEMPLATE = b"""{% for message in messages -%}
+<|im_start|>{{ message.role }}
+{{ message.content }}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
 TOKENIZER_CONFIG = b"""{
   "tokenizer_class": "PreTrainedTokenizerFast",
   "bos_token": null,
@@ -125,6 +131,12 @@ def config(repository: str) -> bytes:
         "_name_or_path": repository,
     }
     return (json.dumps(tiny, indent=2) + "\n").encode()
+
+
+def chat_template(repository: str) -> list[File]:
+    """ChatML, but for StarCoder2, which has none."""
+    none = fnmatchcase(repository, "bigcode/starcoder2-*")
+    return [] if none else [File("chat_template.jinja", CHAT_TEMPLATE)]
 
 
 def license_files(shape: Shape) -> list[File]:

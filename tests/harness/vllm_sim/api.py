@@ -114,7 +114,8 @@ class Api:
         parameter = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
         check_output_length(self._engine, getattr(body, parameter), parameter)
         prompt = encode(
-            self._engine, chat_text(body.messages, add_generation_prompt=body.add_generation_prompt)
+            self._engine,
+            chat_text(self._engine, body.messages, add_generation_prompt=body.add_generation_prompt),
         )
         call = self._engine.generate(orders(self._engine, body, [prompt], request_id))
         chat = Chat(
@@ -134,7 +135,7 @@ class Api:
         """The tokens of a text or a chat, however long."""
         self._check_model(body.model)
         if isinstance(body, TokenizeChat):
-            text = chat_text(body.messages, add_generation_prompt=body.add_generation_prompt)
+            text = chat_text(self._engine, body.messages, add_generation_prompt=body.add_generation_prompt)
         else:
             text = body.prompt
         tokenizer = self._engine.tokenizer

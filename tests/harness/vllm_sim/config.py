@@ -36,13 +36,14 @@ class ConfigError(ValueError):
 class EngineConfig:
     """The engine as configured; lengths in tokens.
 
-    `model` and `tokenizer` are folders, or names of the hub where it might be asked; `weights` says which
-    checkpoint is served, `end_of_text` is the token that ends its answers, `buckets` replaces histogram
-    buckets by family.
+    `model` and `tokenizer` are folders, or names of the hub where it might be asked; `chats` tells whether
+    there is a chat template; `weights` says which checkpoint is served, `end_of_text` is the token that ends
+    its answers, `buckets` replaces histogram buckets by family.
     """
 
     model: str
     tokenizer: str
+    chats: bool
     end_of_text: int | None
     served_names: tuple[str, ...]
     max_model_len: int
@@ -66,11 +67,13 @@ def engine_config(args: argparse.Namespace) -> EngineConfig:
     _check_bounds(args)
     name = args.model_tag or args.model
     model = located(name, args.revision)
+    tokenizer = located(args.tokenizer, args.tokenizer_revision) if args.tokenizer else model
     max_model_len = _max_model_len(args.max_model_len, model)
     weights = f"{name}@{args.revision or 'main'}"
     return EngineConfig(
         model=model,
-        tokenizer=located(args.tokenizer, args.tokenizer_revision) if args.tokenizer else model,
+        tokenizer=tokenizer,
+        chats=bool(args.chat_template) or _has_chat_template(Path(tokenizer)),
         end_of_text=_end_of_text(model),
         served_names=tuple(args.served_model_name or (model,)),
         max_model_len=max_model_len,
@@ -113,6 +116,14 @@ def _model_config(model: str) -> dict[str, Any]:
         raise ConfigError(f"Invalid repository ID or local directory specified: '{model}'.")
     config: dict[str, Any] = json.loads(file.read_text())
     return config
+
+
+def _has_chat_template(tokenizer: Path) -> bool:
+    """The built-in tokenizer, that of a model without one, has a template too."""
+    if not (tokenizer / "tokenizer.json").is_file() or (tokenizer / "chat_template.jinja").is_file():
+        return True
+    config = tokenizer / "tokenizer_config.json"
+    return config.is_file() and "chat_template" in json.loads(config.read_text())
 
 
 def _end_of_text(model: str) -> int | None:

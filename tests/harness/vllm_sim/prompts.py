@@ -10,11 +10,20 @@ from harness.vllm_sim.protocol import GenerationBody, Message
 from harness.vllm_sim.sampling import Sampling
 
 LONGEST_TOKEN = 32
+NO_TEMPLATE = (
+    "As of transformers v4.44, default chat template is no longer allowed, so you must provide a chat "
+    "template if the tokenizer does not define one."
+)
 PromptInput = Sequence[int] | Sequence[Sequence[int]] | str | Sequence[str]
 
 
-def chat_text(messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
-    """The prompt that the chat template (ChatML) makes of the messages; raises ApiError if there are none."""
+def chat_text(engine: Engine, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
+    """The prompt that a chat template makes of the messages: ChatML, whatever the model's own would make.
+
+    Raises ApiError if there are no messages, or if the model has no template.
+    """
+    if not engine.config.chats:
+        raise ApiError(NO_TEMPLATE)
     if not messages:
         raise ApiError("Cannot apply chat template to an empty conversation. Provide at least one message.")
     turns = "".join(f"<|im_start|>{message.role}\n{message.text}<|im_end|>\n" for message in messages)
