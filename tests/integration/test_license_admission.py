@@ -1,4 +1,4 @@
-"""What a LicensePolicy denies is refused by the API server itself, by the chart's ValidatingAdmissionPolicy."""
+"""What a LicensePolicy denies is refused by the API server itself, by the chart's admission policy."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ RULES = [
 
 @pytest.fixture(scope="module")
 def admission(kubectl: Kubectl, crds: None) -> Iterator[None]:  # noqa: ARG001 -- the kinds are there
-    """The chart's admission policies, under a name of their own beside those of an operator that is installed."""
+    """The chart's admission policies, under a name of their own: an installed operator has brought others."""
     chart, template = REPOSITORY / "charts/pilothouse", "templates/license-admission.yaml"
     rendered = run([tool("helm"), "template", "admission-test", chart, "--show-only", template])
     kubectl("apply", "--filename=-", input=rendered)
@@ -64,31 +64,29 @@ class Legal:
         self._kubectl("delete", "licensepolicy", "--ignore-not-found", *names)
 
 
-@pytest.fixture
-def legal(kubectl: Kubectl) -> Iterator[Legal]:
-    """Legal's hand; what it wrote is taken back."""
-    legal = Legal(kubectl)
-    yield legal
-    if legal.names:
-        legal.withdraw(*legal.names)
-
-
 class Writer:
     """Somebody who writes ModelDeployments."""
 
-    def __init__(self, kubectl: Kubectl, namespace: str) -> None:
-        self._kubectl, self._namespace = kubectl, namespace
+    def __init__(self, kubeconfig: Path, namespace: str) -> None:
+        self._argv = [tool("kubectl"), "--kubeconfig", kubeconfig, "--namespace", namespace]
 
-    def kubectl(self, *argv: str) -> str:
+    def kubectl(self, *argv: str, stdin: str | None = None) -> str:
         """Run kubectl in the namespace."""
-        return self._kubectl("--namespace", self._namespace, *argv)
+        return run([*self._argv, *argv], stdin=stdin)
 
     def create(self, license_id: str, *flags: str) -> str:
         """Create a model and return its name."""
         name = f"model-{uuid4().hex[:8]}"
-        document = json.dumps(model(name, license_id))
-        self._kubectl("--namespace", self._namespace, "create", "--filename=-", *flags, input=document)
+        self.kubectl("create", "--filename=-", *flags, stdin=json.dumps(model(name, license_id)))
         return name
+
+    def warnings(self, license_id: str) -> str:
+        """Try to create a model, and return what kubectl prints beside the answer."""
+        argv, document = ["create", "--dry-run=server", "--filename=-"], json.dumps(model("m", license_id))
+        done = subprocess.run(
+            [*self._argv, *argv], input=document, text=True, capture_output=True, check=True
+        )
+        return done.stderr
 
     def refusal(self, license_id: str) -> str:
         """Try to create a model, and return what the API server has against it."""
@@ -104,9 +102,20 @@ class Writer:
 
 
 @pytest.fixture
-def writer(kubectl: Kubectl, namespace: str) -> Writer:
+def writer(kubeconfig: Path, namespace: str) -> Writer:
     """Somebody with a namespace."""
-    return Writer(kubectl, namespace)
+    return Writer(kubeconfig, namespace)
+
+
+@pytest.fixture
+def legal(kubectl: Kubectl, writer: Writer) -> Iterator[Legal]:
+    """Legal's hand; what it wrote is taken back, and the API server has heard of it."""
+    legal = Legal(kubectl)
+    yield legal
+    if legal.names:
+        legal.withdraw(*legal.names)
+    heard = (DENIED, OPEN, "MIT")
+    wait_for("all policies to be gone", lambda: not any(writer.refusal(each) for each in heard))
 
 
 @pytest.fixture
@@ -194,28 +203,12 @@ def test_without_a_policy_admission_lets_everything_through(legal: Legal, writer
     ],
 )
 def test_what_reconcile_decides_is_let_in_with_a_warning(
-    kubeconfig: Path, legal: Legal, writer: Writer, namespace: str, license_id: str, says: str
+    legal: Legal, writer: Writer, license_id: str, says: str
 ) -> None:
     legal.set("corporate", RULES)
     in_force(writer)
 
-    def warned() -> bool:
-        return says in warnings_of(kubeconfig, namespace, license_id)
-
-    wait_for(f"a warning about {license_id}", warned)
-
-
-def warnings_of(kubeconfig: Path, namespace: str, license_id: str) -> str:
-    """Return what kubectl prints beside its answer when it creates a model."""
-    argv = [tool("kubectl"), "--kubeconfig", kubeconfig, "--namespace", namespace]
-    done = subprocess.run(
-        [*argv, "create", "--dry-run=server", "--filename=-"],
-        input=json.dumps(model("warned", license_id)),
-        text=True,
-        capture_output=True,
-        check=True,
-    )
-    return done.stderr
+    wait_for(f"a warning about {license_id}", lambda: says in writer.warnings(license_id))
 
 
 @pytest.mark.parametrize(
