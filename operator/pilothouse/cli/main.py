@@ -126,7 +126,7 @@ async def _report(cluster: Cluster, arguments: Arguments) -> int:
 
 async def _verify(cluster: Cluster, arguments: Arguments) -> int:
     if arguments.name and arguments.all_namespaces:
-        raise NothingToDo("a name goes with one namespace, not with all of them")
+        raise PilothouseError("a name goes with one namespace, not with all of them")
     pods = await examine(cluster, _namespaces(arguments), arguments.name)
     _print(verifyforms.FORMS[arguments.output](pods))
     return verifyforms.exit_code(pods)

@@ -203,12 +203,15 @@ def _then(model: ModelDeployment, moment: datetime) -> Row | Note | None:
     metadata, history = model.metadata, model.status.history
     if metadata.creation_timestamp and moment < metadata.creation_timestamp:
         return None
-    return Note(namespace=metadata.namespace, deployment=metadata.name, message=_why_unknown(history))
+    return Note(namespace=metadata.namespace, deployment=metadata.name, message=_why_none(history, moment))
 
 
-def _why_unknown(history: tuple[ServedRevision, ...]) -> str:
+def _why_none(history: tuple[ServedRevision, ...], moment: datetime) -> str:
     if not history:
         return "its history is empty: nothing has served, or the status was lost"
+    before = next((entry for entry in history if entry.served_from <= moment), None)
+    if before:
+        return f"nothing served then: revision {before.revision} had ended"
     oldest = f"{history[-1].served_from:%Y-%m-%dT%H:%M:%SZ}"
     if len(history) < _KEPT:
         return f"nothing is on record before {oldest}: nothing served, or the status was lost"
