@@ -1,10 +1,12 @@
 import asyncio
 
+import pytest
+
 from builders import manifest
 from fake_kube import FakeKube
 from pilothouse.control.queue import Queue
 from pilothouse.control.resync import Resync
-from pilothouse.errors import Retryable
+from pilothouse.errors import NotFound, Retryable
 from pilothouse.observe.store import Store
 from pilothouse.plan.observed import Object, ObjectKey
 from virtual_time import now, run
@@ -60,6 +62,24 @@ def test_the_first_fill_waits_for_an_api_server_that_is_away() -> None:
         world.kube.before = away
         await world.resync.fill()
         assert 60 <= now() < 65
+
+    run(play())
+
+
+def test_nothing_is_reconciled_before_the_license_policies_are_listed() -> None:
+    async def play() -> None:
+        world = World(manifest())
+
+        def no_policies(_: str, key: ObjectKey) -> None:
+            if key.kind == "LicensePolicy":
+                raise NotFound("the server could not find the requested resource")
+
+        world.kube.before = no_policies
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(600):
+                await world.resync.fill()
+        assert not world.resync.filled
+        assert await world.queued() == []
 
     run(play())
 

@@ -9,6 +9,7 @@ from builders import manifest
 from fake_looks import BARE, NO_LOOKS
 from pilothouse.api.modeldeploymentstatus import PreflightStatus
 from pilothouse.api.rolloutpolicy import BUILT_IN
+from pilothouse.names import API_VERSION
 from pilothouse.observe.gather import Gather, Looks
 from pilothouse.observe.measured import Measured
 from pilothouse.observe.store import Store
@@ -104,6 +105,32 @@ async def test_children_of_a_former_object_of_the_same_name_are_not_seen() -> No
 async def test_an_object_that_an_older_schema_let_in_is_refused_by_name_of_its_field() -> None:
     with pytest.raises(ValidationError, match="replicas"):
         await observe(live=manifest({"replicas": -1}))
+
+
+def legal(kind: str, name: str, **spec: object) -> Object:
+    """What legal wrote."""
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+async def test_what_legal_wrote_is_known_by_name_and_what_can_not_be_read_is_none() -> None:
+    pins = {
+        "checkpoint": "hf://a/b",
+        "revision": "a" * 40,
+        "ticket": "L-1",
+        "expires": "2999-01-01T00:00:00Z",
+    }
+    observed = await observe(
+        legal("LicensePolicy", "good", default="Allow"),
+        legal("LicensePolicy", "of-another-schema", default="Maybe"),
+        legal("LicenseApproval", "good", licenseID="MIT", **pins),
+        legal("LicenseApproval", "of-another-schema", licenseID="MIT OR Apache-2.0", **pins),
+    )
+
+    assert observed.license_policies.keys() == observed.approvals.keys() == {"good", "of-another-schema"}
+    assert observed.license_policies["good"]
+    assert observed.license_policies["of-another-schema"] is None
+    assert observed.approvals["good"]
+    assert observed.approvals["of-another-schema"] is None
 
 
 READING = Reading(pod="u", revision="bbbbbbbbbb", at=NOW)
