@@ -167,3 +167,44 @@ def test_a_value_that_means_nothing_is_refused_by_name(field: str, value: str) -
 
     assert rendered.returncode != 0
     assert field.rpartition(".")[2] in rendered.stderr
+
+
+def _admission(objects: list[dict]) -> dict[str, list[dict]]:
+    kinds_ = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+    return {kind: [obj for obj in objects if obj and obj["kind"] == kind] for kind in kinds_}
+
+
+def test_every_license_policy_decides_at_admission() -> None:
+    found = _admission(_render())
+    policies = {policy["metadata"]["name"]: policy["spec"] for policy in found["ValidatingAdmissionPolicy"]}
+    bindings = {
+        each["spec"]["policyName"]: each["spec"] for each in found["ValidatingAdmissionPolicyBinding"]
+    }
+
+    assert policies.keys() == bindings.keys() == {"pilothouse-licenses", "pilothouse-licenses-warnings"}
+    for binding in bindings.values():
+        assert binding["paramRef"] == {"selector": {}, "parameterNotFoundAction": "Allow"}
+    assert bindings["pilothouse-licenses"]["validationActions"] == ["Deny"]
+    assert policies["pilothouse-licenses"]["failurePolicy"] == "Fail"
+    assert bindings["pilothouse-licenses-warnings"]["validationActions"] == ["Warn"]
+
+
+def test_admission_leaves_the_status_and_the_scale_alone() -> None:
+    for policy in _admission(_render())["ValidatingAdmissionPolicy"]:
+        [rule] = policy["spec"]["matchConstraints"]["resourceRules"]
+        assert (rule["resources"], rule["operations"]) == (["modeldeployments"], ["CREATE", "UPDATE"])
+
+
+def test_admission_can_be_left_to_others() -> None:
+    assert not any(_admission(_render("--set", "licenses.admission=false")).values())
+
+
+def _environment(*args: str) -> dict[str, str]:
+    return {each["name"]: each.get("value", "") for each in _container(_render(*args))["env"]}
+
+
+def test_a_license_policy_is_demanded_only_where_a_value_says_so() -> None:
+    demanded = "PILOTHOUSE_REQUIRE_LICENSE_POLICY"
+
+    assert demanded not in _environment()
+    assert _environment("--set", "licenses.requirePolicy=true")[demanded] == "true"
