@@ -750,15 +750,14 @@ class Tokenizer:
     async def count(self, scope: Message, order: Order, cap: int) -> int | None:
         """Return the exact tokens of all prompts, or None where they are surely no more than the cap.
 
-        Raises Refusal where they are more, or where the engine can't count them.
+        Raises Refusal where the engine can't count them.
         """
-        given = sum(map(len, order.ids))
         if order.ids:
-            return _within(given, cap)
+            return sum(map(len, order.ids))
         if await self._bound(scope, order, cap) <= cap:
             return None
         asked = [await self.tokens(scope, question) for question in _questions(order)]
-        return _within(sum(map(len, asked)), cap)
+        return sum(map(len, asked))
 
     async def tokens(self, scope: Message, question: Object) -> list[int]:
         """Return the tokens of a text or a chat; raises Refusal with the engine's reason."""
@@ -790,13 +789,6 @@ class Tokenizer:
 
 def _longest(text: str) -> int:
     return len(text) if text.isascii() else NORMALIZED_GROWTH * len(text.encode())
-
-
-def _within(tokens: int, cap: int) -> int:
-    if tokens > cap:
-        message = f"The prompt has {tokens} tokens, but at most {cap} are read here."
-        raise Refusal(400, "context_length_exceeded", message, "prompt")
-    return tokens
 
 
 SPECIALS: Final = "add_special_tokens"
@@ -1310,6 +1302,7 @@ class Guard:
         async with self._places.held(settings, generation.caller, order.sequences):
             generation.admitted = time.monotonic()
             generation.tokens = await self._tokenizer.count(scope, order, settings.max_input)
+            _check_length(generation.tokens, settings.max_input)
             await self._check_credentials(generation, settings, scope, order)
             generation.feed = Feed(body)
             inner = _scope_of(scope, generation.request_id, len(body))
@@ -1389,6 +1382,12 @@ def _payload(order: Order) -> bytes:
         raise Refusal(
             400, "invalid_json", "The body has a number that is too large, or is nested too deep."
         ) from None
+
+
+def _check_length(tokens: int | None, cap: int) -> None:
+    if tokens is not None and tokens > cap:
+        message = f"The prompt has {tokens} tokens, but at most {cap} are read here."
+        raise Refusal(400, "context_length_exceeded", message)
 
 
 def _scope_of(scope: Message, request_id: str, length: int) -> Message:

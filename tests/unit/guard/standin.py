@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,7 @@ class Engine:
         self.running = 0
         self.failure: Exception | None = None
         self.fails_after = 0
+        self.pauses_after: int | None = None
         self.is_deaf = False
         self.status = 200
 
@@ -178,6 +180,8 @@ class Engine:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         for position in range(tokens):
             self._maybe_fail(position)
+            if position == self.pauses_after:
+                self.may_go_on.clear()
             await self.may_go_on.wait()
             reason = "length" if position == tokens - 1 else None
             choice = {"index": 0, "text": "t", "finish_reason": reason}
@@ -204,6 +208,13 @@ async def _whole(send: Any, status: int, content: object) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Return as soon as the condition holds."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 -- what is waited for sets no event
+            await asyncio.sleep(0)
+
+
 class Setup:
     """A guard around an engine, both of the test."""
 
@@ -213,6 +224,11 @@ class Setup:
         self.guard = Guard(engine)
         self._capfd = capfd
         self._written = ""
+
+    def use(self, engine: Any) -> None:
+        """Put another engine behind the guard."""
+        self.engine = engine
+        self.guard = Guard(engine)
 
     @property
     def lines(self) -> list[Object]:
