@@ -121,10 +121,10 @@ def images() -> list[Image]:
 
 
 def hub() -> Image:
-    """Return the image of the hub; the operator's packages, which every node has, are all that it needs."""
+    """Return the image of the hub that models are fetched from."""
     return Image(
         "pilothouse.dev/hub:1",
-        (_base(), _requirements("operator"), _package("hub")),
+        (_base(), _requirements("hub"), _package("hub")),
         oci.Settings(("python3", "-m", "harness.hub", "--port", "8080"), User="65532:65532"),
     )
 
