@@ -45,6 +45,7 @@ from pilothouse.plan.plan import plan
 from pilothouse.settings import Settings
 from pilothouse.telemetry import logging, metrics
 from pilothouse.telemetry.logging import get_logger
+from pilothouse.telemetry.modelinfo import Models
 
 _log: Final = get_logger(__name__)
 
@@ -91,6 +92,7 @@ def _operator(
     )
     installation = Installation(pod_files(), settings.hub_endpoint, settings.require_license_policy)
     gather = Gather(store, partial(_list_pods, kube), looks, installation, _now)
+    models = Models()
     reconcile = Reconcile(
         store=store,
         gather=gather,
@@ -99,6 +101,7 @@ def _operator(
         apply=Apply(kube, store.upsert),
         kube=kube,
         events=Events(kube, settings.identity, _now),
+        models=models,
     )
     health = Health(
         oldest_reconcile=queue.oldest_running,
@@ -113,6 +116,7 @@ def _operator(
         workers=Workers(queue, reconcile, settings.workers),
         resync=resync,
         leader=Leader(kube, settings),
+        models=models,
         preflights=preflights,
         health=health,
         watch=partial(watch, observer(store, queue, resync.relisted), credentials),

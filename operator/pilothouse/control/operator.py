@@ -21,6 +21,7 @@ from pilothouse.control.worker import Workers
 from pilothouse.plan.observed import ObjectKey
 from pilothouse.settings import Settings
 from pilothouse.telemetry.logging import get_logger
+from pilothouse.telemetry.modelinfo import Models
 
 _log: Final = get_logger(__name__)
 
@@ -37,6 +38,7 @@ class Operator:
     workers: Workers
     resync: Resync
     leader: Leader
+    models: Models
     preflights: Preflights
     health: Health
     watch: Watch
@@ -73,6 +75,7 @@ class Operator:
         try:
             await self.workers.run()
         finally:
+            self.models.clear()
             # The next holder examines the same pods: two at once would see each other's requests.
             await self.preflights.stop()
 

@@ -31,6 +31,7 @@ from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
 from pilothouse.plan.types import Event, Plan
 from pilothouse.telemetry import metrics
 from pilothouse.telemetry.logging import get_logger
+from pilothouse.telemetry.modelinfo import Models
 
 _log: Final = get_logger(__name__)
 
@@ -75,11 +76,14 @@ class Reconcile:
     apply: Apply
     kube: Kube
     events: Events
+    models: Models
 
     async def __call__(self, key: ObjectKey) -> Outcome:
         """Reconcile; every exception ends here, as an outcome."""
         live = self.store.live(key)
         generation = live["metadata"].get("generation") if live else None
+        if live is None:
+            self.models.show(key, ())
         with structlog.contextvars.bound_contextvars(
             controller=metrics.CONTROLLER,
             namespace=key.namespace,
@@ -160,6 +164,8 @@ class Reconcile:
     async def _say(self, live: Object, plan: Plan) -> None:
         """Write the status if it is news, and post Events only with it: otherwise both are tried again."""
         answer = await write_status(self.kube, live, plan.status)
+        if plan.serves is not None:
+            self.models.show(key_of(live), plan.serves)
         if answer is None:
             return
         self.store.upsert(answer)

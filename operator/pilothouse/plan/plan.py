@@ -11,6 +11,7 @@ from pilothouse.plan.course import rollout_of
 from pilothouse.plan.events import events_of
 from pilothouse.plan.licenses import Licenses, licenses_of
 from pilothouse.plan.lifecycle import lifecycle_of
+from pilothouse.plan.modelinfo import model_infos
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
 from pilothouse.plan.podfiles import config_map
 from pilothouse.plan.podlayout import digest_of
@@ -47,6 +48,7 @@ def plan(observed: Observed) -> Plan:
         events=events_of(found, observed.deployment.status.conditions),
         requeue_after=_sooner(*waits),
         commits=decides(observed.deployment.status, status),
+        serves=model_infos(observed.deployment, rollout),
     )
 
 

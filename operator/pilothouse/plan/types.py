@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Literal
 
 from pilothouse.names import Reason
+from pilothouse.plan.modelinfo import ModelInfo
 from pilothouse.plan.observed import Object, ObjectKey
 
 
@@ -24,7 +25,8 @@ class Plan:
     `objects` are full objects for server-side apply, in this order; `prunes` are live children to delete;
     `status` is the whole new status as JSON. `commits` says that the status holds a decision which must be on
     record before it is carried out: a promotion, a rollback, a counted sample. `requeue_after` says when to
-    look again though nothing has happened.
+    look again though nothing has happened. `serves` are the revisions that run, None where that can't be
+    told.
     """
 
     objects: tuple[Object, ...]
@@ -33,3 +35,4 @@ class Plan:
     events: tuple[Event, ...]
     requeue_after: timedelta | None
     commits: bool = False
+    serves: tuple[ModelInfo, ...] | None = None

@@ -22,9 +22,11 @@
 | pilothouse_rollouts | gauge | state: as in `.status.rollout.state` |
 | pilothouse_rollbacks_total | counter | reason |
 | pilothouse_unrecorded_rollbacks_total | counter | |
+| pilothouse_model_info | gauge | namespace, deployment, model, revision, state, checkpoint, checkpoint_revision, tokenizer_revision, license_id, queue_class |
 
-Beside these stand the usual `process_*` and `python_*` metrics. No label names an object.
-"""
+Beside these stand the usual `process_*` and `python_*` metrics. No label names an object, but those of
+`pilothouse_model_info`: the leader has one series for each stable revision and one for each canary.
+"""  # noqa: E501 -- a row of a table is one line
 
 from typing import Final
 
@@ -141,6 +143,25 @@ ROLLBACKS: Final = Counter(
 UNRECORDED_ROLLBACKS: Final = Counter(
     "pilothouse_unrecorded_rollbacks",
     "Times that the objects of a rollback were applied though no status could be written.",
+    registry=REGISTRY,
+)
+
+MODEL_LABELS: Final = (
+    "namespace",
+    "deployment",
+    "model",
+    "revision",
+    "state",
+    "checkpoint",
+    "checkpoint_revision",
+    "tokenizer_revision",
+    "license_id",
+    "queue_class",
+)
+MODEL_INFO: Final = Gauge(
+    "pilothouse_model_info",
+    "1 for each revision that runs. Labeled by what it is: its pins, its license, and stable or canary.",
+    MODEL_LABELS,
     registry=REGISTRY,
 )
 

@@ -19,13 +19,35 @@ from pilothouse.errors import NamespaceTerminating, Retryable, Terminal
 from pilothouse.names import Reason
 from pilothouse.observe.gather import Gather
 from pilothouse.observe.store import Store
+from pilothouse.plan.modelinfo import ModelInfo
 from pilothouse.plan.observed import Object, ObjectKey, Observed
 from pilothouse.plan.types import Event, Plan
 from pilothouse.telemetry import logging
+from pilothouse.telemetry.metrics import REGISTRY
+from pilothouse.telemetry.modelinfo import Models
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 KEY = ObjectKey("ModelDeployment", "team-ide", "qwen-coder")
 CHILD = ObjectKey("Service", "team-ide", "qwen-coder")
+
+
+INFO = ModelInfo(
+    namespace="team-ide",
+    deployment="qwen-coder",
+    model="qwen2.5-coder-7b",
+    revision="7f3a9c1d20",
+    state="stable",
+    checkpoint="hf://Qwen/Qwen2.5-Coder-7B-Instruct",
+    checkpoint_revision="c03e6d358207e414f1eca0bb1891e29f1db0e242",
+    tokenizer_revision="c03e6d358207e414f1eca0bb1891e29f1db0e242",
+    license_id="Apache-2.0",
+    queue_class="completion",
+)
+
+
+def told(revision: str) -> float | None:
+    """Return what a scrape says of a revision."""
+    return REGISTRY.get_sample_value("pilothouse_model_info", INFO._replace(revision=revision)._asdict())
 
 
 @dataclass
@@ -36,6 +58,7 @@ class World:
     kube: FakeKube = field(default_factory=FakeKube)
     store: Store = field(default_factory=Store)
     observed: list[Observed] = field(default_factory=list)
+    models: Models = field(default_factory=Models)
 
     def declare(self, obj: Object) -> None:
         """Put an object into the cluster and into the Store."""
@@ -51,6 +74,7 @@ class World:
             apply=Apply(self.kube, self.store.upsert),
             kube=self.kube,
             events=Events(self.kube, "test", lambda: NOW),
+            models=self.models,
         )
         return await reconcile(KEY)
 
@@ -141,6 +165,26 @@ async def test_a_canary_is_looked_at_again_before_what_is_routine(world: World) 
     world.declare({**manifest(), "status": canary})
     world.plan = planned(status=canary, requeue_after=timedelta(seconds=1))
     assert await world.reconcile() == Outcome(Result.AGAIN, 1.0, Priority.CHANGE)
+
+
+async def test_what_runs_is_told_by_a_metric_until_the_model_is_gone(world: World) -> None:
+    world.plan = planned(serves=(INFO,))
+    await world.reconcile()
+    assert told("7f3a9c1d20") == 1
+
+    world.store.evict(KEY, 1_000)
+    await world.reconcile()
+    assert told("7f3a9c1d20") is None
+
+
+async def test_a_spec_that_can_not_be_read_leaves_the_metric_as_it_is(world: World) -> None:
+    world.plan = planned(serves=(INFO,))
+    await world.reconcile()
+    world.declare(manifest({"replicas": "many"}))
+    await world.reconcile()
+
+    assert told("7f3a9c1d20") == 1
+    world.models.clear()
 
 
 async def test_a_refusal_is_in_the_status_and_tried_again(world: World) -> None:

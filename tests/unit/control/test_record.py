@@ -22,6 +22,7 @@ from pilothouse.plan.invalid import invalid
 from pilothouse.plan.observed import Object, ObjectKey, Observed
 from pilothouse.plan.types import Event, Plan
 from pilothouse.telemetry import metrics
+from pilothouse.telemetry.modelinfo import Models
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 KEY = ObjectKey("ModelDeployment", "team-ide", "qwen-coder")
@@ -74,6 +75,7 @@ class World:
             apply=Apply(self.kube, self.store.upsert),
             kube=self.kube,
             events=Events(self.kube, "test", lambda: NOW),
+            models=Models(),
         )
         return await reconcile(KEY)
 
