@@ -2,61 +2,110 @@
 
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
-from e2e.manifests import COMMIT, Object, model, model_deployment
+from e2e.legal import FORBIDDEN, FORBIDS, GATED, GATES, OPEN, Legal, licensed
+from e2e.manifests import model, model_deployment
 from e2e.team import Team
-from pilothouse.names import API_VERSION, Reason
+from harness.shell import HarnessError, wait_for
+from pilothouse.names import LICENSE_ID, Reason
 
-FORBIDDEN = "LicenseRef-Pilothouse-Test-Forbidden"
-GATED = "LicenseRef-Pilothouse-Test-Gated"
-
-
-@pytest.fixture(autouse=True)
-def _policy(kubectl: Callable[..., str], team: Team) -> Iterator[None]:
-    """A policy that lets through everything but the two ids of this file."""
-    rules = [
-        {"ids": [FORBIDDEN], "decision": "Deny", "reason": "non-commercial"},
-        {"ids": [GATED], "decision": "RequireApproval", "reason": "hosted use counts as distribution"},
-    ]
-    policy = _cluster_object("LicensePolicy", team.namespace, {"default": "Allow", "rules": rules})
-    kubectl("apply", "--filename=-", input=json.dumps(policy))
-    yield
-    kubectl("delete", f"licensepolicy/{team.namespace}")
+Object = dict[str, Any]
 
 
-def test_a_denied_license_gets_nothing_and_is_named(team: Team) -> None:
-    team.apply(model_deployment("forbidden", team.namespace, team.lane, model=_licensed(FORBIDDEN)))
+@pytest.fixture
+def legal(kubectl: Callable[..., str], team: Team) -> Iterator[Legal]:
+    """A policy that lets through everything but the ids of this file."""
+    legal = Legal(kubectl, team.namespace)
+    legal.rule(FORBIDS, GATES)
+    yield legal
+    team.kubectl("delete", "md", "--all")
+    legal.withdraw_policy()
+    legal.withdraw_approval()
+
+
+def declared(team: Team, name: str, license_id: str, **spec: Any) -> Object:
+    """A model under its own license and this one."""
+    return model_deployment(name, team.namespace, team.lane, model=licensed(license_id), **spec)
+
+
+def seen(team: Team, name: str) -> None:
+    """Wait until the operator has looked at what the spec asks for now."""
+    generation = team.get("md", name)["metadata"]["generation"]
+    team.wait(f"--for=jsonpath={{.status.observedGeneration}}={generation}", f"md/{name}")
+
+
+@pytest.mark.usefixtures("legal")
+def test_a_denied_license_is_refused_when_it_is_written(team: Team) -> None:
+    forbidden = model() | {"license": {"id": FORBIDDEN}}
+    document = json.dumps(model_deployment("forbidden", team.namespace, team.lane, model=forbidden))
+
+    def refusal() -> str:
+        try:
+            team.kubectl("apply", "--dry-run=server", "--filename=-", stdin=document)
+        except HarnessError as refused:
+            return str(refused)
+        return ""
+
+    wait_for("the API server to have heard of the policy", lambda: bool(refusal()))
+    assert f"LicensePolicy {team.namespace}" in refusal()
+    assert "non-commercial" in refusal()
+
+
+@pytest.mark.usefixtures("legal")
+def test_a_denied_part_of_an_expression_gets_nothing_whatever_its_labels_say(team: Team) -> None:
+    forbidden = declared(team, "forbidden", FORBIDDEN)
+    forbidden["metadata"] |= {"labels": {LICENSE_ID: "MIT"}, "annotations": {LICENSE_ID: "MIT"}}
+    team.apply(forbidden)
     team.wait_reason("forbidden", Reason.LICENSE_DENIED)
-
     assert "non-commercial" in team.condition("forbidden", "LicenseAccepted")["message"]
+
+    team.kubectl("scale", "md/forbidden", "--replicas=3")
+    seen(team, "forbidden")
     assert not team.children("forbidden")
 
 
-def test_an_approval_of_this_very_revision_opens_the_gate(kubectl: Callable[..., str], team: Team) -> None:
-    team.apply(model_deployment("gated", team.namespace, team.lane, model=_licensed(GATED)))
+def test_an_approval_of_this_very_revision_opens_the_gate(legal: Legal, team: Team) -> None:
+    team.apply(declared(team, "gated", GATED))
     team.wait_reason("gated", Reason.LICENSE_APPROVAL_REQUIRED)
     assert not team.children("gated")
 
-    approval = {
-        "licenseID": GATED,
-        "checkpoint": model()["checkpoint"]["source"],
-        "revision": COMMIT,
-        "ticket": "LEGAL-1",
-        "expires": "2999-01-01T00:00:00Z",
-    }
-    document = _cluster_object("LicenseApproval", team.namespace, approval)
-    kubectl("apply", "--filename=-", input=json.dumps(document))
-
+    legal.approve(GATED)
     team.wait_ready("gated")
     assert team.condition("gated", "LicenseAccepted")["reason"] == Reason.LICENSE_APPROVED
-    kubectl("delete", f"licenseapproval/{team.namespace}")
+    shown = team.get("md", "gated")["status"]["license"]
+    assert (shown["approval"], shown["ticket"]) == (team.namespace, "LEGAL-1")
 
 
-def _licensed(license_id: str) -> Object:
-    return model() | {"license": {"id": license_id}}
+def test_a_policy_that_becomes_stricter_lets_nothing_grow(legal: Legal, team: Team) -> None:
+    team.apply(declared(team, "served", OPEN))
+    team.wait_ready("served")
+    [pod] = team.pods("served")
+
+    legal.rule({"ids": [OPEN], "decision": "Deny", "reason": "terms have changed"})
+    team.wait_reason("served", Reason.LICENSE_DENIED)
+    team.kubectl("scale", "md/served", "--replicas=3")
+    seen(team, "served")
+
+    assert [each["metadata"]["uid"] for each in team.pods("served")] == [pod["metadata"]["uid"]]
+    [deployment] = team.all("deployments", "pilothouse.dev/deployment=served")
+    assert deployment["spec"]["replicas"] == 1
 
 
-def _cluster_object(kind: str, name: str, spec: Object) -> Object:
-    return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
+def test_a_policy_that_drains_and_goes_leaves_closed_what_it_closed(legal: Legal, team: Team) -> None:
+    team.apply(declared(team, "drained", OPEN))
+    team.wait_ready("drained")
+
+    legal.rule({"ids": [OPEN], "decision": "Deny", "reason": "terms have changed"}, on_violation="Drain")
+    wait_for("all of it to be stopped", lambda: not team.children("drained"), seconds=120)
+
+    legal.withdraw_policy()
+    team.wait_reason("drained", Reason.LICENSE_POLICY_MISSING)
+    team.kubectl("scale", "md/drained", "--replicas=2")
+    seen(team, "drained")
+    assert not team.children("drained")
+
+    legal.rule({"ids": ["Apache-2.0", OPEN], "decision": "Allow"})
+    team.wait_ready("drained")
