@@ -6,6 +6,7 @@
     │   │   └── Outdated            the ModelDeployment has changed since it was decided about
     │   ├── Unreadable              an engine or a Prometheus gave no measurement
     │   └── Unreachable             an engine took no connection
+    ├── MalformedExpression         a license is no SPDX expression
     └── Terminal                    another 4xx: the same request will be refused again
         ├── NotFound                404: the object, its namespace or its kind is not there
         ├── NamespaceTerminating    the namespace is going away, and the object with it
@@ -44,6 +45,10 @@ class Unreadable(Retryable):
 
 class Unreachable(Retryable):
     """The engine took no connection: it is not up, it is gone, or the network is cut."""
+
+
+class MalformedExpression(PilothouseError):  # noqa: N818 -- the name is what the text is
+    """A license is no SPDX expression; the message says why, in the words of the library that reads it."""
 
 
 class Terminal(PilothouseError):  # noqa: N818 -- the name is the outcome

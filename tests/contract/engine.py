@@ -92,6 +92,11 @@ class Engine:
                 env=_environment(kind),
             )
 
+    @property
+    def pid(self) -> int:
+        """Id of the serving process, and of the group of all its children."""
+        return self._process.pid
+
     def wait_ready(self) -> None:
         """Return once /health answers 200; raise RuntimeError with the log's end if that never comes."""
         deadline = time.monotonic() + START_SECONDS

@@ -13,12 +13,13 @@ from typing import Final
 from pilothouse.api.licensepolicy import Decision, OnViolation
 from pilothouse.api.modeldeployment import ModelDeployment
 from pilothouse.api.modeldeploymentstatus import LicenseStatus
+from pilothouse.errors import MalformedExpression
 from pilothouse.names import Reason
 from pilothouse.plan.licensegone import remembered, word_of_the_gone
 from pilothouse.plan.licensemessage import message_of
 from pilothouse.plan.licenseword import Pins, Standing, Word, word
 from pilothouse.plan.observed import Observed
-from pilothouse.plan.spdx import Expression, MalformedExpression, parse, strictest
+from pilothouse.plan.spdx import Expression, parse, strictest
 
 WARNED: Final = timedelta(days=14)
 """How long before its end an approval is said to end."""

@@ -5,7 +5,8 @@ A card says `license: apache-2.0`, or `license: other` with a `license_name` of 
 
 from typing import Final
 
-from pilothouse.plan.spdx import MalformedExpression, licenses, parse
+from pilothouse.errors import MalformedExpression
+from pilothouse.plan.spdx import licenses, parse
 
 _REF: Final = "licenseref-"
 

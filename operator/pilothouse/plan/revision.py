@@ -93,15 +93,19 @@ def inputs_of(deployment: ModelDeployment, queue_class: QueueClass) -> Object:
 
 def hash_of(inputs: Mapping[str, Any]) -> str:
     """Name of the revision with these inputs: 10 hex digits."""
-    text = json.dumps([ALGORITHM, inputs], sort_keys=True, separators=(",", ":"))
+    return _digest(ALGORITHM, inputs)
+
+
+def _digest(algorithm: int, inputs: Mapping[str, Any]) -> str:
+    text = json.dumps([algorithm, inputs], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
 def revisions_of(observed: Observed) -> dict[str, Revision]:
     """Return the frozen revisions that exist, by name."""
     owner = observed.deployment.metadata.name
-    stored = (_read(obj, owner) for obj in observed.children_of_kind("ControllerRevision"))
-    trusted = [revision for revision in stored if _is_true(revision)]
+    stored = observed.children_of_kind("ControllerRevision")
+    trusted = [_read(record, owner) for record in stored if _is_true(record, owner)]
     return {revision.name: revision for revision in [*_recovered(observed), *trusted]}
 
 
@@ -109,7 +113,7 @@ def is_forged(live: Object, planned: Object) -> bool:
     """Say whether a record is neither true to its name nor what is planned under it."""
     if live["kind"] != "ControllerRevision" or live["data"] == planned["data"]:
         return False
-    return not _is_true(_read(live, planned["metadata"]["labels"][names.DEPLOYMENT]))
+    return not _is_true(live, planned["metadata"]["labels"][names.DEPLOYMENT])
 
 
 def next_number(revisions: Mapping[str, Revision]) -> int:
@@ -130,10 +134,12 @@ def _read(controller_revision: Object, owner: str) -> Revision:
     )
 
 
-def _is_true(revision: Revision) -> bool:
+def _is_true(record: Object, owner: str) -> bool:
     """Say whether a record is what its name says, and its pods are under the license that it says."""
-    license_id = revision.inputs["model"]["license"]["id"]
-    return revision.name == hash_of(revision.inputs) and _is_labelled(revision.pod_template, license_id)
+    data = record["data"]
+    name = child_name(owner, _digest(data["algorithm"], data["inputs"]))
+    license_id = data["inputs"]["model"]["license"]["id"]
+    return bool(record["metadata"]["name"] == name) and _is_labelled(data["podTemplate"], license_id)
 
 
 def _is_labelled(template: Object, license_id: str) -> bool:
@@ -171,7 +177,7 @@ def _lost_inputs(observed: Observed, stable: RevisionStatus, template: Object) -
         if hash_of(inputs) == stable.revision:
             return inputs
     labelled = _is_labelled(template, stable.license_id)
-    license_id = stable.license_id if labelled else template["metadata"]["labels"][names.LICENSE_ID]
+    license_id = stable.license_id if labelled else template["metadata"]["labels"].get(names.LICENSE_ID, "")
     pins = {
         "checkpoint": {"revision": stable.checkpoint_revision},
         "tokenizer": {"revision": stable.tokenizer_revision},

@@ -16,15 +16,11 @@ from license_expression import (  # type: ignore[import-untyped]
     Licensing,
 )
 
-from pilothouse.errors import PilothouseError
+from pilothouse.errors import MalformedExpression
 
 T = TypeVar("T")
 
 _LICENSING: Final = Licensing()
-
-
-class MalformedExpression(PilothouseError):  # noqa: N818 -- the name is what the text is
-    """The text is no SPDX expression; the message says why, in the library's words."""
 
 
 class Joint(StrEnum):

@@ -29,7 +29,7 @@ each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["kind"]
 
 
 def example(rule: dict[str, Any]) -> str:
-    """Return the made-up credential; the file keeps it in parts, so that no scanner takes it for a real one."""
+    """Return the made-up credential; it is kept in parts, so that no scanner takes it for a real one."""
     return "".join(rule["example"])
 
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pilothouse.errors import MalformedExpression
 from pilothouse.plan.spdx import (
     Compound,
     Expression,
     Joint,
     License,
-    MalformedExpression,
     licenses,
     parse,
     strictest,
