@@ -30,7 +30,7 @@ MMDEBSTRAP = (
     "mmdebstrap",
     "--quiet",
     "--variant=essential",
-    "--include=python3,ca-certificates",
+    "--include=python3,ca-certificates,libstdc++6",
     *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "info", "locale", "man")),
     SUITE,
 )

@@ -169,7 +169,7 @@ class Rollouts(RuleBasedStateMachine):
         scene = self.scene
         scene.behaviours.clear()
         scene.room, scene.gateway_answers, scene.rate = None, True, 2000.0
-        scene.change(queue_class=LANE, policy=policy(), license_policies={})
+        scene.change(queue_class=LANE, policy=policy(), license_policies=licenses(denied=False))
         scene.edit(
             {
                 "model": {"checkpoint": {"revision": "f" * 40}},
@@ -241,8 +241,11 @@ class Look:
         self.seen = seen
         self.after = after
         self.wanted = seen.deployment.spec.replicas
-        self.allowed = not seen.license_policies
-        self.drained = any(each and each.on_violation == "Drain" for each in seen.license_policies.values())
+        self.allowed = all(each and each.rules for each in seen.license_policies.values())
+        self.drained = any(
+            each and not each.rules and each.on_violation == "Drain"
+            for each in seen.license_policies.values()
+        )
         before, status = seen.deployment.status, after.status
         self.stable = (status.get("stable") or {}).get("revision")
         self.canary = (status.get("canary") or {}).get("revision")
@@ -381,11 +384,10 @@ ALWAYS = (
 )
 
 
-def licenses(*, denied: bool, drains: bool) -> dict[str, LicensePolicySpec]:
-    """A LicensePolicy that denies every license, or none."""
-    if not denied:
-        return {}
-    spec = {"default": "Deny", "onViolation": "Drain" if drains else "Report"}
+def licenses(*, denied: bool, drains: bool = False) -> dict[str, LicensePolicySpec]:
+    """A LicensePolicy that denies every license, or names the model's own."""
+    rules = [] if denied else [{"ids": ["Apache-2.0"], "decision": "Allow"}]
+    spec = {"default": "Deny", "rules": rules, "onViolation": "Drain" if drains else "Report"}
     return {"strict": LicensePolicySpec.model_validate(spec)}
 
 
