@@ -130,9 +130,7 @@ class Steady:
     async def _call(self, http: aiohttp.ClientSession) -> None:
         try:
             # The fingerprint of a stream comes with its usage.
-            chunks = await streamed(
-                http, self._url, max_tokens=SHORT, stream_options={"include_usage": True}
-            )
+            chunks = await streamed(http, self._url, max_tokens=SHORT, stream_options={"include_usage": True})
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             self.lost.append(repr(error))
             return

@@ -1,4 +1,4 @@
-"""Brings exactly the pinned artifacts into the cache, checks them, and says what they are, before an engine starts.
+"""Brings exactly the pinned artifacts into the cache, and checks them before an engine starts.
 
 This file runs by itself in the init container `fetch` with the engine image's Python and huggingface_hub; it
 imports nothing of the operator. What it is to do is in PILOTHOUSE_FETCH, one JSON object:
@@ -9,11 +9,12 @@ imports nothing of the operator. What it is to do is in PILOTHOUSE_FETCH, one JS
      "fingerprint": null | "sha256:...", "remoteCode": false}
 
 It writes PILOTHOUSE_RUN/manifest.json and ends with 0, or says in the termination log why not, as
-`{"reason": ..., "message": ...}`, and ends with 1. While it runs, GET :8000/pilothouse/fetch tells how far it is.
+`{"reason": ..., "message": ...}`, and ends with 1. While it runs, GET :8000/pilothouse/fetch tells how far it
+is.
 
-The hub's own library does the listing, the downloading and the layout of the cache. Two things are ours: large
-files are resumed after a kill, which the library does not do, and one of several pods that share a cache
-downloads while the others wait.
+The hub's own library does the listing, the downloading and the layout of the cache. Two things are ours:
+large files are resumed after a kill, which the library does not do, and one of several pods that share a
+cache downloads while the others wait.
 """
 
 import errno
@@ -47,11 +48,11 @@ os.environ.update(
     HF_HUB_DISABLE_TELEMETRY="1",
 )
 
-from huggingface_hub import HfApi, hf_hub_download, hf_hub_url  # noqa: E402
-from huggingface_hub.file_download import http_get, repo_folder_name  # noqa: E402
-from huggingface_hub.hf_api import RepoFile  # noqa: E402
-from huggingface_hub.repocard import metadata_load  # noqa: E402
-from huggingface_hub.utils import (  # type: ignore[attr-defined]  # noqa: E402
+from huggingface_hub import HfApi, hf_hub_download, hf_hub_url
+from huggingface_hub.file_download import http_get, repo_folder_name
+from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.repocard import metadata_load
+from huggingface_hub.utils import (  # type: ignore[attr-defined]
     build_hf_headers,
     get_session,
 )
@@ -176,15 +177,15 @@ class Hub:
         return self.cache / "hub"
 
     def blobs(self, artifact: Artifact) -> Path:
-        """The folder of the contents of a repository's files, by digest."""
+        """Return the folder of the contents of a repository's files, by digest."""
         return self.files / artifact.folder / "blobs"
 
     def snapshot(self, artifact: Artifact) -> Path:
-        """The folder of the files of one commit."""
+        """Return the folder of the files of one commit."""
         return self.files / artifact.folder / "snapshots" / artifact.revision
 
     def notes(self, artifact: Artifact) -> Path:
-        """The folder of this program's own files about a repository."""
+        """Return the folder of this program's own files about a repository."""
         return self.cache / "pilothouse" / artifact.folder
 
 
@@ -373,7 +374,7 @@ def listed(artifact: Artifact, hub: Hub) -> dict[str, RepoFile]:
 def wanted_of(
     artifact: Artifact, hub: Hub, listing: Mapping[str, RepoFile], *, remote_code: bool
 ) -> set[str]:
-    """Return what to have: what the engine needs, and what lies in its folder already, since it may read that.
+    """Return what to have: what the engine needs, and what lies in its folder already, as it may read that.
 
     A file that the commit does not have is taken out of the folder.
     """
@@ -625,7 +626,7 @@ def read_folder(artifact: Artifact, progress: Progress) -> Fetched:
 
 
 def refuse_linked_folders(artifact: Artifact, folder: Path) -> None:
-    """An engine would follow a link to a folder, whose files the digest does not cover."""
+    """Refuse what an engine would follow: a link to a folder, whose files the digest does not cover."""
     below = (Path(parent, name) for parent, names, _ in os.walk(folder) for name in names)
     linked = next((path for path in below if path.is_symlink()), None)
     if linked is not None:
