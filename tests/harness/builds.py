@@ -1,6 +1,7 @@
 """The Go programs of the cluster and of the benchmarks, built once from pinned modules into the cache."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -17,9 +18,13 @@ MODULES = ("pause", "kubernetes", "coredns", "helm", "envoy-gateway")
 CHART = "gateway-helm"
 PEER = "argo-rollouts"
 """Only a benchmark asks for it."""
+RATE_LIMIT = "ratelimit"
+TRAEFIK = "traefik"
+TRAEFIK_CRDS = "docs/content/reference/dynamic-configuration"
 COPIED = {
     "envoy-gateway": ("github.com/envoyproxy/gateway", f"charts/{CHART}"),
     PEER: ("github.com/argoproj/argo-rollouts", "manifests/crds"),
+    TRAEFIK: ("github.com/traefik/traefik/v3", TRAEFIK_CRDS),
 }
 """What is copied out of a Go module beside its programs: the module's path, the folder in it."""
 
@@ -99,14 +104,20 @@ def chart() -> Path:
     return Module("envoy-gateway").output / CHART
 
 
+def traefik_crds() -> list[Path]:
+    """Return the files of Traefik's CustomResourceDefinitions, copied out of its Go module by the build."""
+    return sorted((build(TRAEFIK) / Path(TRAEFIK_CRDS).name).glob("traefik.io_*.yaml"))
+
+
 def _build(module: Module) -> None:
     BUILDS.mkdir(parents=True, exist_ok=True)
     unfinished = BUILDS / f".unfinished-{module.name}"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     go = _go(module.go_version)
-    with progress(f"building {module.name} from its Go module (minutes, once)"):
-        _compile(go, module, unfinished)
+    if module.packages:
+        with progress(f"building {module.name} from its Go module (minutes, once)"):
+            _compile(go, module, unfinished)
     if module.name in COPIED:
         _copy(go, module, unfinished)
     unfinished.rename(module.output)
@@ -123,9 +134,9 @@ def _compile(go: Path, module: Module, output: Path) -> None:
 
 def _copy(go: Path, module: Module, output: Path) -> None:
     source, folder = COPIED[module.name]
-    listed = run([go, "list", "-m", "-f", "{{.Dir}}", source], cwd=module.folder)
+    downloaded = run([go, "mod", "download", "-json", source], cwd=module.folder)
     copy = output / Path(folder).name
-    shutil.copytree(Path(listed.strip()) / folder, copy, copy_function=shutil.copyfile)
+    shutil.copytree(Path(json.loads(downloaded)["Dir"]) / folder, copy, copy_function=shutil.copyfile)
     run(["chmod", "-R", "u+w", copy])
 
 

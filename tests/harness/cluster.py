@@ -77,18 +77,18 @@ def build() -> list[Path]:
         return _build(chosen)
 
 
-def add(image: images.Image) -> None:
-    """Make one more image and give it to the harness's own cluster, which runs.
+def add(*more: images.Image) -> None:
+    """Make more images and give them to the harness's own cluster, which runs.
 
     Raises:
-        HarnessError: it could not be made, or the cluster is one that KUBECONFIG names.
+        HarnessError: one could not be made, or the cluster is one that KUBECONFIG names.
 
     """
     if given():
         raise HarnessError("Only the harness's own cluster can be given images: unset KUBECONFIG.")
     chosen = provider()
     with alone(LOCK):
-        _load(chosen, [images.build(image)])
+        _load(chosen, [images.build(image) for image in more])
 
 
 def kubeconfig() -> Path:
@@ -189,6 +189,11 @@ def _load(provider: Provider, archives: list[Path]) -> None:
         if not (LOADED / archive.name).exists():
             provider.load(archive)
             (LOADED / archive.name).touch()
+
+
+def service_type() -> str:
+    """Return the type of a Service that this machine can reach: ClusterIP, or NodePort."""
+    return "NodePort" if given() else provider().SERVICE_TYPE
 
 
 def give_gpus() -> None:

@@ -1,5 +1,6 @@
 """Envoy Gateway and the Gateway `models`, the same on every cluster."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness import builds, images, services
@@ -21,7 +22,7 @@ def install(kubeconfig: Path, service_type: str) -> None:
         service_type: of Envoy's Service: ClusterIP, or NodePort where only nodes can be reached.
 
     """
-    _install_chart(kubeconfig)
+    install_chart(kubeconfig)
     manifest = MANIFEST.read_text().replace("type: ClusterIP", f"type: {service_type}")
     kubectl(kubeconfig, "apply", "--server-side", "--filename=-", stdin=manifest)
     wait_for("Envoy to be ready", lambda: is_ready(kubeconfig), seconds=120, pause=0.5)
@@ -46,14 +47,15 @@ def is_ready(kubeconfig: Path) -> bool:
     return any(deployment["status"].get("readyReplicas") for deployment in deployments)
 
 
-def _install_chart(kubeconfig: Path) -> None:
+def install_chart(kubeconfig: Path, more: Mapping[str, str] | None = None) -> None:
+    """Install Envoy Gateway, or have it run with `more` values of its chart and with no others."""
     chart = builds.chart()
     values = {
         "global.images.envoyGateway.image": images.GATEWAY,
         "global.images.envoyGateway.pullPolicy": "IfNotPresent",
         "topologyInjector.enabled": "false",
     }
-    settings = [f"--set={name}={value}" for name, value in values.items()]
+    settings = [f"--set={name}={value}" for name, value in (values | dict(more or {})).items()]
     release = ("upgrade", "--install", "envoy-gateway", chart, "--namespace=envoy-gateway-system")
     options = ("--create-namespace", f"--values={chart}/values.tmpl.yaml", "--wait", "--timeout=3m")
     run([tool("helm"), "--kubeconfig", kubeconfig, *release, *options, *settings])

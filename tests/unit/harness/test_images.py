@@ -1,0 +1,29 @@
+import pytest
+
+from harness import builds, images
+
+
+@pytest.fixture
+def started() -> set[str]:
+    """Names of the images that every cluster is given."""
+    return {image.name for image in images.images()}
+
+
+def test_a_cluster_starts_without_what_only_some_tests_look_at(started: set[str]) -> None:
+    others = {image.name for image in (*images.rate_limits(), images.traefik())}
+
+    assert len(others) == 3
+    assert not others & started
+    assert not {builds.RATE_LIMIT, builds.TRAEFIK} & set(builds.MODULES)
+
+
+def test_the_gateways_custom_resources_are_those_of_its_program() -> None:
+    version = images.TRAEFIK_WHEEL.partition("==")[2]
+
+    assert f"github.com/traefik/traefik/v3 v{version}\n" in builds.Module(builds.TRAEFIK).go_mod
+    assert images.traefik().name.endswith(f":{version}")
+
+
+def test_what_has_no_program_is_copied_and_not_compiled() -> None:
+    assert builds.Module(builds.TRAEFIK).packages == ()
+    assert builds.Module(builds.RATE_LIMIT).packages == ("tool",)
