@@ -17,6 +17,7 @@ from pilothouse.act.events import Events
 from pilothouse.act.kube import Kube
 from pilothouse.act.rest import connect
 from pilothouse.act.secrets import Secrets
+from pilothouse.control.controllers import Controllers
 from pilothouse.control.handlers import observer, watch
 from pilothouse.control.health import Health
 from pilothouse.control.leader import Leader
@@ -28,7 +29,7 @@ from pilothouse.control.reconcile import Decisions, Reconcile
 from pilothouse.control.record import Record
 from pilothouse.control.resync import Resync
 from pilothouse.control.worker import Workers
-from pilothouse.kinds import POD
+from pilothouse.kinds import MODEL_DEPLOYMENT, POD
 from pilothouse.names import DEPLOYMENT
 from pilothouse.observe.fetches import Fetches
 from pilothouse.observe.gather import Gather, Installation, Looks
@@ -103,6 +104,7 @@ def _operator(
         events=Events(kube, settings.identity, _now),
         models=models,
     )
+    controllers = Controllers(store, kube, {MODEL_DEPLOYMENT.name: reconcile})
     health = Health(
         oldest_reconcile=queue.oldest_running,
         resync_age=lambda: time.monotonic() - resync.attempted_at,
@@ -113,7 +115,7 @@ def _operator(
     return Operator(
         settings=settings,
         queue=queue,
-        workers=Workers(queue, reconcile, settings.workers),
+        workers=Workers(queue, controllers, settings.workers),
         resync=resync,
         leader=Leader(kube, settings),
         models=models,

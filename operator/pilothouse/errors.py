@@ -3,7 +3,7 @@
     PilothouseError
     ├── Retryable                   the network, a timeout, 429, 5xx: the same request may succeed later
     │   ├── Conflict                409: the object is not what it was thought to be; look again
-    │   │   └── Outdated            the ModelDeployment has changed since it was decided about
+    │   │   └── Outdated            the object has changed since it was decided about
     │   ├── Unreadable              an engine or a Prometheus gave no measurement
     │   └── Unreachable             an engine took no connection
     ├── MalformedExpression         a license is no SPDX expression
@@ -15,7 +15,7 @@
         └── NothingToDo             a person's command speaks of nothing that is there
 
 Any other exception that reaches a reconcile is a defect; it is caught, counted and logged at one edge, in
-`control.reconcile`.
+`control.controllers`.
 """
 
 
@@ -36,7 +36,7 @@ class Conflict(Retryable):
 
 
 class Outdated(Conflict):
-    """The ModelDeployment has changed since it was decided about."""
+    """The object has changed since it was decided about."""
 
 
 class Unreadable(Retryable):

@@ -59,6 +59,9 @@ EVENT: Final = Kind("Event", "events.k8s.io", "v1", "events")
 SECRET: Final = Kind("Secret", "", "v1", "secrets")
 LEASE: Final = Kind("Lease", "coordination.k8s.io", "v1", "leases")
 
+RECONCILED: Final = (MODEL_DEPLOYMENT,)
+"""Kinds that have a reconciler in `control`: a key of one of these is what the Queue holds."""
+
 REFERENCED: Final = (QUEUE_CLASS, ROLLOUT_POLICY, GATEWAY)
 """Kinds that a ModelDeployment refers to by name."""
 

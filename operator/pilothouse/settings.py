@@ -35,7 +35,7 @@ class Settings(BaseModel):
     require_license_policy: bool = False
     """Whether nothing may be served while no LicensePolicy exists."""
     workers: Annotated[int, Field(ge=1, le=256)] = 32
-    """How many ModelDeployments are reconciled at the same time; one that rolls out waits for its engines."""
+    """How many objects are reconciled at the same time; one that rolls out waits for its engines."""
     scrape_seconds: Seconds = 1
     """How long an engine may take to tell its metrics, and how long a rollout waits for Prometheus."""
     prometheus_seconds: Seconds = 5

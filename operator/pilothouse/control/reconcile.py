@@ -1,19 +1,12 @@
 """One ModelDeployment, looked at once: observe, plan, act, say.
 
-A decision that must not be made twice is put on record before it is carried out. Each run ends in one of four
-ways: done; again, after the time that the plan wishes; retry, after an error that may pass, with backoff;
-give up, after one that won't pass until something changes.
+A decision that must not be made twice is put on record before it is carried out.
 """
 
-import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
-from typing import Final
 
-import structlog
 from pydantic import ValidationError
 
 from pilothouse.act.apply import Applied, Apply
@@ -21,40 +14,15 @@ from pilothouse.act.events import Events
 from pilothouse.act.kube import Kube
 from pilothouse.act.status import write_status
 from pilothouse.api.common import FieldError, field_errors
+from pilothouse.control.outcome import DONE, Outcome, Result
 from pilothouse.control.queue import SETTLE_SECONDS, Priority
 from pilothouse.control.record import Record, Recorded
-from pilothouse.errors import NotFound, Outdated, Retryable, Terminal
 from pilothouse.observe.gather import Gather
 from pilothouse.observe.store import Store
 from pilothouse.observe.targets import rolls_out
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
 from pilothouse.plan.types import Event, Plan
-from pilothouse.telemetry import metrics
-from pilothouse.telemetry.logging import get_logger
 from pilothouse.telemetry.modelinfo import Models
-
-_log: Final = get_logger(__name__)
-
-
-class Result(StrEnum):
-    """How a reconcile ended; the label of a metric."""
-
-    DONE = "done"
-    AGAIN = "again"
-    RETRY = "retry"
-    GIVE_UP = "give_up"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How it ended, for `again` and `retry` the seconds to wait at least, and who goes first then."""
-
-    result: Result
-    after: float = 0.0
-    priority: Priority = Priority.ROUTINE
-
-
-DONE: Final = Outcome(Result.DONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,50 +47,14 @@ class Reconcile:
     models: Models
 
     async def __call__(self, key: ObjectKey) -> Outcome:
-        """Reconcile; every exception ends here, as an outcome."""
+        """Reconcile; raises what stood in the way."""
         live = self.store.live(key)
-        generation = live["metadata"].get("generation") if live else None
         if live is None:
             self.models.show(key, ())
-        with structlog.contextvars.bound_contextvars(
-            controller=metrics.CONTROLLER,
-            namespace=key.namespace,
-            name=key.name,
-            generation=generation,
-            reconcile_id=uuid.uuid4().hex[:12],
-        ):
-            started = time.perf_counter()
-            outcome = await self._guarded(live)
-            metrics.RECONCILE_SECONDS.labels(metrics.CONTROLLER).observe(time.perf_counter() - started)
-            metrics.RECONCILES.labels(metrics.CONTROLLER, outcome.result).inc()
-            return outcome
-
-    async def _guarded(self, live: Object | None) -> Outcome:
-        try:
-            # What is being deleted gets nothing new: its children would hold up the deletion.
-            if live is None or live["metadata"].get("deletionTimestamp"):
-                return DONE
-            return await self._reconcile(live)
-        except NotFound:
+        # What is being deleted gets nothing new: its children would hold up the deletion.
+        if live is None or live["metadata"].get("deletionTimestamp"):
             return DONE
-        except Retryable as error:
-            metrics.RECONCILE_ERRORS.labels(metrics.CONTROLLER).inc()
-            _log.warning("Reconcile failed, trying again", error=str(error))
-            return Outcome(Result.RETRY, error.retry_after or 0.0)
-        except Terminal as error:
-            metrics.TERMINAL_ERRORS.labels(metrics.CONTROLLER).inc()
-            _log.error("Reconcile refused", error=str(error))
-            return Outcome(Result.GIVE_UP)
-        except Exception:  # noqa: BLE001 -- the one edge: a defect costs one key, never the process
-            metrics.RECONCILE_ERRORS.labels(metrics.CONTROLLER).inc()
-            _log.exception("Reconcile failed unexpectedly, trying again")
-            return Outcome(Result.RETRY)
-
-    async def _reconcile(self, live: Object) -> Outcome:
-        try:
-            return await self._decide(live)
-        except Outdated:
-            return await self._look_anew(key_of(live))
+        return await self._decide(live)
 
     async def _decide(self, live: Object) -> Outcome:
         try:
@@ -133,12 +65,6 @@ class Reconcile:
         plan = self.decide.plan(observed)
         recorded = await self.record(live, plan) if plan.commits else Recorded(live)
         return await self._carry_out(recorded, observed, plan)
-
-    async def _look_anew(self, key: ObjectKey) -> Outcome:
-        """Read what the watch has not brought yet, and begin again at once."""
-        _log.info("Changed meanwhile, looking anew")
-        self.store.upsert(await self.kube.get(key))
-        return Outcome(Result.AGAIN, priority=Priority.CHANGE)
 
     async def _carry_out(self, recorded: Recorded, observed: Observed, plan: Plan) -> Outcome:
         try:

@@ -13,7 +13,7 @@ from typing import Final
 from pilothouse.act.kube import Kube
 from pilothouse.control.queue import Priority, Queue
 from pilothouse.errors import NotFound, PilothouseError
-from pilothouse.kinds import CHILDREN, CHILDREN_SELECTOR, MODEL_DEPLOYMENT, OPTIONAL, WATCHED, Kind
+from pilothouse.kinds import CHILDREN, CHILDREN_SELECTOR, OPTIONAL, RECONCILED, WATCHED, Kind
 from pilothouse.observe.store import Store, version_of
 from pilothouse.plan.observed import ObjectKey, key_of
 from pilothouse.telemetry.logging import get_logger
@@ -65,9 +65,10 @@ class Resync:
                 self._store.upsert(obj)
 
     def enqueue_all(self, priority: Priority = Priority.ROUTINE) -> None:
-        """Queue every ModelDeployment."""
-        for key in self._store.keys(MODEL_DEPLOYMENT):
-            self._queue.add(key, priority)
+        """Queue every object that is reconciled."""
+        for kind in RECONCILED:
+            for key in self._store.keys(kind):
+                self._queue.add(key, priority)
 
     def relisted(self) -> None:
         """Take note that kopf lists: it tells what is there, and not what vanished before."""

@@ -1,17 +1,11 @@
 """Workers take keys from the Queue, reconcile them and put them back as the outcome says."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final
 
+from pilothouse.control.outcome import Outcome, Reconciler, Result
 from pilothouse.control.queue import Queue
-from pilothouse.control.reconcile import Outcome, Result
 from pilothouse.plan.observed import ObjectKey
-from pilothouse.telemetry.metrics import ACTIVE_WORKERS, CONTROLLER, MAX_CONCURRENT
-
-Reconciler = Callable[[ObjectKey], Awaitable[Outcome]]
-
-_active: Final = ACTIVE_WORKERS.labels(CONTROLLER)
+from pilothouse.telemetry.metrics import MAX_CONCURRENT
 
 
 class Workers:
@@ -24,7 +18,7 @@ class Workers:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        MAX_CONCURRENT.labels(CONTROLLER).set(self._count)
+        MAX_CONCURRENT.set(self._count)
         async with asyncio.TaskGroup() as group:
             for _ in range(self._count):
                 group.create_task(self._work())
@@ -32,11 +26,10 @@ class Workers:
     async def _work(self) -> None:
         while True:
             key = await self._queue.get()
-            with _active.track_inprogress():
-                try:
-                    self._put_back(key, await self._reconcile(key))
-                finally:
-                    self._queue.done(key)
+            try:
+                self._put_back(key, await self._reconcile(key))
+            finally:
+                self._queue.done(key)
             # A reconcile that finds nothing to do never suspends; the Lease must be renewed meanwhile.
             await asyncio.sleep(0)
 

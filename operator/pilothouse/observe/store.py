@@ -14,7 +14,7 @@ from functools import partial
 from sys import intern
 from typing import Final
 
-from pilothouse.kinds import GOVERNING, MODEL_DEPLOYMENT, WATCHED, Kind
+from pilothouse.kinds import GOVERNING, MODEL_DEPLOYMENT, RECONCILED, WATCHED, Kind
 from pilothouse.names import DEPLOYMENT, RolloutState
 from pilothouse.observe.references import references
 from pilothouse.observe.standing import Standing, standing_of
@@ -22,6 +22,7 @@ from pilothouse.observe.trim import trim
 from pilothouse.plan.observed import Object, ObjectKey, key_of
 from pilothouse.telemetry.metrics import ROLLOUTS, WATCHED_OBJECTS
 
+_RECONCILED: Final = frozenset(kind.name for kind in RECONCILED)
 _GOVERNING: Final = frozenset(kind.name for kind in GOVERNING)
 
 
@@ -105,14 +106,12 @@ class Store:
         return {key: _decode(entry) for key, entry in entries if entry.owner_uid == uid}
 
     def affected_by(self, key: ObjectKey) -> frozenset[ObjectKey]:
-        """Return the ModelDeployments to look at when this object changes or goes; ask before evicting it."""
-        if key.kind == MODEL_DEPLOYMENT.name:
-            return frozenset({key})
-        if key.kind in _GOVERNING:
-            return frozenset(self._entries[MODEL_DEPLOYMENT.name])
+        """Return what to reconcile when this object changes or goes; ask before evicting it."""
         entry = self._entries[key.kind].get(key)
+        itself = {key} if key.kind in _RECONCILED else set()
         owners = {entry.owner} if entry and entry.owner else set()
-        return frozenset(self._dependants.get(key, set()) | owners)
+        governed = self._entries[MODEL_DEPLOYMENT.name] if key.kind in _GOVERNING else ()
+        return frozenset({*itself, *owners, *governed, *self._dependants.get(key, ())})
 
     def forget_evictions(self, before: int) -> None:
         """Free the memory of evictions that no answer under way can be older than."""

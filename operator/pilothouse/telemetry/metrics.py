@@ -7,7 +7,7 @@
 | pilothouse_reconcile_terminal_errors_total | counter | controller |
 | pilothouse_reconcile_duration_seconds | histogram | controller |
 | pilothouse_active_workers | gauge | controller |
-| pilothouse_max_concurrent_reconciles | gauge | controller |
+| pilothouse_max_concurrent_reconciles | gauge | |
 | pilothouse_queue_depth | gauge | |
 | pilothouse_queue_latency_seconds | histogram | |
 | pilothouse_queue_retries_total | counter | |
@@ -46,7 +46,6 @@ ProcessCollector(registry=REGISTRY)
 PlatformCollector(registry=REGISTRY)
 GCCollector(registry=REGISTRY)
 
-CONTROLLER: Final = "modeldeployment"
 _DURATIONS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 RECONCILES: Final = Counter(
@@ -82,8 +81,7 @@ ACTIVE_WORKERS: Final = Gauge(
 )
 MAX_CONCURRENT: Final = Gauge(
     "pilothouse_max_concurrent_reconciles",
-    "How many reconciles may run at a time. Labeled by controller.",
-    ("controller",),
+    "How many reconciles may run at a time, of all controllers together.",
     registry=REGISTRY,
 )
 QUEUE_DEPTH: Final = Gauge("pilothouse_queue_depth", "Keys that wait for a worker.", registry=REGISTRY)

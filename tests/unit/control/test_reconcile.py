@@ -12,8 +12,10 @@ from fake_looks import BARE, NO_LOOKS
 from pilothouse.act.apply import Apply
 from pilothouse.act.events import Events
 from pilothouse.api.common import FieldError
+from pilothouse.control.controllers import Controllers
+from pilothouse.control.outcome import DONE, Outcome, Result
 from pilothouse.control.queue import Priority
-from pilothouse.control.reconcile import DONE, Decisions, Outcome, Reconcile, Result
+from pilothouse.control.reconcile import Decisions, Reconcile
 from pilothouse.control.record import Record
 from pilothouse.errors import NamespaceTerminating, Retryable, Terminal
 from pilothouse.names import Reason
@@ -76,7 +78,7 @@ class World:
             events=Events(self.kube, "test", lambda: NOW),
             models=self.models,
         )
-        return await reconcile(KEY)
+        return await Controllers(self.store, self.kube, {KEY.kind: reconcile})(KEY)
 
     @property
     def writes(self) -> list[tuple[str, str]]:

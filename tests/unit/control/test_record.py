@@ -11,8 +11,10 @@ from fake_kube import FakeKube
 from fake_looks import BARE, NO_LOOKS
 from pilothouse.act.apply import Apply
 from pilothouse.act.events import Events
+from pilothouse.control.controllers import Controllers
+from pilothouse.control.outcome import DONE, Outcome, Result
 from pilothouse.control.queue import Priority
-from pilothouse.control.reconcile import DONE, Decisions, Outcome, Reconcile, Result
+from pilothouse.control.reconcile import Decisions, Reconcile
 from pilothouse.control.record import Record
 from pilothouse.errors import NotFound, PilothouseError, Retryable, Terminal
 from pilothouse.names import Reason
@@ -77,7 +79,7 @@ class World:
             events=Events(self.kube, "test", lambda: NOW),
             models=Models(),
         )
-        return await reconcile(KEY)
+        return await Controllers(self.store, self.kube, {KEY.kind: reconcile})(KEY)
 
     def fail(self, error: PilothouseError, *verbs: str) -> None:
         """Let the API server answer these verbs with an error."""

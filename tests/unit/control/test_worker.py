@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
+from pilothouse.control.outcome import DONE, Outcome, Result
 from pilothouse.control.queue import Queue
-from pilothouse.control.reconcile import DONE, Outcome, Result
 from pilothouse.control.worker import Workers
 from pilothouse.plan.observed import ObjectKey
 from virtual_time import now, run
