@@ -56,8 +56,14 @@ class Header(StrEnum):
     """Set by the gateway after authentication; what a client sends under this name is removed."""
     USER = "x-pilothouse-user"
     """Set by the gateway after authentication; what a client sends under this name is removed."""
+    CLIENT = "x-pilothouse-client"
+    """`tenant.user` in place of the two, from a gateway that can only hand on the name of an API key."""
     PACKING_TRACE = "x-packing-trace"
     """What a client put into its prompt: names of segments and their token counts."""
+
+
+OPERATOR_TENANT: Final = "pilothouse:operator"
+"""The tenant as which the operator tests a pod; no TenantQuota can have this name."""
 
 
 class GuardPath(StrEnum):

@@ -16,7 +16,7 @@ import re
 import secrets
 import time
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -56,6 +56,9 @@ LONGEST_TRACE: Final = 4096
 MOST_SEGMENTS: Final = 64
 MOST_WAITING: Final = 1024
 LONGEST_RETRY: Final = 60
+MINUTE: Final = 60.0
+SLOT_SECONDS: Final = 0.1
+CHARACTERS_PER_TOKEN: Final = 4
 FILE_CHECK_SECONDS: Final = 1.0
 LEAVE_SECONDS: Final = 1.0
 SPECIAL_TOKENS: Final = 8
@@ -92,6 +95,8 @@ class Refusal(Exception):  # noqa: N818 -- an answer, not a failure
 
 
 ERROR_TYPES: Final = {
+    401: "authentication_error",
+    403: "permission_error",
     408: "timeout_error",
     429: "rate_limit_error",
     500: "server_error",
@@ -140,10 +145,12 @@ class Scanner:
 
 @dataclass(frozen=True)
 class Share:
-    """What of a tenant's limits falls to this pod; None is no limit."""
+    """What of a tenant's limits falls to this pod; what is None or left out is not limited."""
 
-    concurrent: int | None
-    per_user: int | None
+    concurrent: int | None = None
+    per_user: int | None = None
+    per_minute: Mapping[str, float] = field(default_factory=dict)
+    per_user_per_minute: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -160,6 +167,8 @@ class Settings:
     places: int
     waits: bool
     max_wait: float
+    knows_callers: bool
+    """Whether only the callers of `tenants` are served."""
     tenants: Mapping[str, Share]
 
     @property
@@ -177,12 +186,13 @@ def parse_settings(raw: bytes) -> Settings:
         identity={name: _header_text(content["identity"].get(name)) for name in IDENTITY},
         max_input=_count(requests["maxInputTokens"]),
         max_output=_count(requests["maxOutputTokens"]),
-        timeout=_seconds(requests["timeoutSeconds"]),
+        timeout=_number_from_zero(requests["timeoutSeconds"]),
         must_stream=_one_of(requests.get("streaming", "Allowed"), "Allowed", "Required") == "Required",
         scan=_one_of(requests.get("secretScan", "Off"), "Off", "Report", "Reject"),
         places=_count(concurrency["perReplica"]) + _count(concurrency.get("queuedPerReplica", 0)),
         waits=_one_of(concurrency.get("onFull", "Reject"), "Reject", "Wait") == "Wait",
-        max_wait=_seconds(concurrency.get("maxWaitSeconds", 0)),
+        max_wait=_number_from_zero(concurrency.get("maxWaitSeconds", 0)),
+        knows_callers=_one_of(content.get("callers", "Any"), "Any", "Known") == "Known",
         tenants={name: _share(share) for name, share in content.get("tenants", {}).items()},
     )
 
@@ -202,7 +212,11 @@ IDENTITY: Final = (
 def _share(share: Mapping[str, Any]) -> Share:
     limits = (share.get("concurrentRequests"), share.get("perUserConcurrentRequests"))
     concurrent, per_user = (None if limit is None else _count(limit) for limit in limits)
-    return Share(concurrent, per_user)
+    return Share(concurrent, per_user, _rates(share, "perMinute"), _rates(share, "perUserPerMinute"))
+
+
+def _rates(share: Mapping[str, Any], name: str) -> Mapping[str, float]:
+    return {kind: _number_from_zero(rate) for kind, rate in share.get(name, {}).items() if kind in SPENT}
 
 
 def _count(value: object) -> int:
@@ -211,9 +225,9 @@ def _count(value: object) -> int:
     return value
 
 
-def _seconds(value: object) -> float:
+def _number_from_zero(value: object) -> float:
     if type(value) not in (int, float) or not 0 <= float(value) < math.inf:  # type: ignore[arg-type]
-        raise ValueError("not seconds")
+        raise ValueError("not a number from zero on")
     return float(value)  # type: ignore[arg-type]
 
 
@@ -334,6 +348,11 @@ class Caller:
 
 TENANT: Final = b"x-pilothouse-tenant"
 USER: Final = b"x-pilothouse-user"
+CLIENT: Final = b"x-pilothouse-client"
+"""`tenant.user` in one, from gateways that can only hand on the name of an API key."""
+FORWARDED: Final = b"x-forwarded-for"
+OPERATOR: Final = "pilothouse:operator"
+"""The tenant as which the operator tests a pod; no TenantQuota can have this name."""
 REQUEST_ID: Final = b"x-request-id"
 PACKING_TRACE: Final = b"x-packing-trace"
 NAME: Final = re.compile(r"[A-Za-z0-9._@:/+=-]{1,128}")
@@ -350,8 +369,25 @@ def header(scope: Message, name: bytes) -> str | None:
 
 def caller_of(scope: Message) -> Caller:
     """Read the gateway's headers; raises Refusal for values that no gateway sets."""
-    tenant, user = (_name(scope, name) for name in (TENANT, USER))
+    tenant, user, client = (_name(scope, name) for name in (TENANT, USER, CLIENT))
+    if not client:
+        return Caller(tenant, user)
+    if tenant or user:
+        # A gateway names the caller in one way; the other one is the client's own.
+        raise Refusal(400, "ambiguous_caller", "The caller is named in more than one way.")
+    tenant, _, user = client.partition(".")
     return Caller(tenant, user)
+
+
+def check_caller(caller: Caller, scope: Message, settings: Settings) -> None:
+    """Raise Refusal for who may not call this model; the operator comes directly, past every gateway."""
+    if caller.tenant == OPERATOR and any(name == FORWARDED for name, _ in scope["headers"]):
+        raise Refusal(403, "tenant_not_allowed", "No client may call as the operator.")
+    if not settings.knows_callers or caller.tenant == OPERATOR or caller.tenant in settings.tenants:
+        return
+    if not caller.tenant:
+        raise Refusal(401, "caller_unknown", "This model is served to known callers only.")
+    raise Refusal(403, "tenant_not_allowed", "This tenant may not call this model.")
 
 
 def _name(scope: Message, which: bytes) -> str:
@@ -628,6 +664,194 @@ def _force_usage(body: Object) -> bool:
     return False
 
 
+# Budgets: what a tenant and each of its users may spend in a minute.
+
+SPENT: Final = {"requests": "requests", "inputTokens": "input tokens", "outputTokens": "output tokens"}
+"""What is limited by the minute: names in the settings, and what people call it."""
+
+
+class Budget:
+    """What was spent of a limit in the last minute, and what is owed.
+
+    What goes beyond the limit is owed, and is spent by and by as the minute moves on: in no minute is more
+    spent than the limit, and as long as something is owed nothing is left.
+    """
+
+    def __init__(self) -> None:
+        self._slots: deque[list[float]] = deque()
+        self._spent = 0.0
+        self._owed = 0.0
+
+    def left(self, limit: float, now: float) -> float:
+        """Return what may be spent; negative by what is owed."""
+        self._move_on(limit, now)
+        return limit - self._spent - self._owed
+
+    def spend(self, amount: float, limit: float, now: float) -> None:
+        """Spend this much, be it left or not."""
+        left = max(0.0, self.left(limit, now))
+        self._book(min(amount, left), now)
+        self._owed += max(0.0, amount - left)
+
+    def give_back(self, amount: float, spent_at: float, now: float) -> None:
+        """Undo what was spent at this time; what is more than a minute ago counts no more as it is."""
+        if now - spent_at >= MINUTE:
+            return
+        forgiven = min(amount, self._owed)
+        self._owed -= forgiven
+        for slot in self._slots:
+            if slot[0] == _slot(spent_at):
+                returned = min(amount - forgiven, slot[1])
+                slot[1] -= returned
+                self._spent -= returned
+
+    def seconds_until_left(self, limit: float, now: float) -> float:
+        """Return after how long something is left again, if nobody spends: a minute where it is longer."""
+        lacking = -self.left(limit, now)
+        for begin, amount in self._slots:
+            lacking -= amount
+            if lacking < 0:
+                return begin + SLOT_SECONDS + MINUTE - now
+        return MINUTE
+
+    def is_over(self, now: float) -> bool:
+        """Say whether nothing is spent or owed any more, so that it may be forgotten."""
+        return not self._owed and (not self._slots or self._slots[-1][0] + SLOT_SECONDS + MINUTE <= now)
+
+    def _move_on(self, limit: float, now: float) -> None:
+        while self._slots and (over := self._slots[0][0] + SLOT_SECONDS + MINUTE) <= now:
+            self._spent -= self._slots.popleft()[1]
+            self._pay(limit, over)
+        if not self._slots:
+            self._spent = 0.0
+        self._pay(limit, now)
+
+    def _pay(self, limit: float, now: float) -> None:
+        paid = max(0.0, min(self._owed, limit - self._spent))
+        self._owed -= paid
+        self._book(paid, now)
+
+    def _book(self, amount: float, now: float) -> None:
+        if not amount:
+            return
+        begin = _slot(now)
+        if self._slots and self._slots[-1][0] >= begin:
+            self._slots[-1][1] += amount
+        else:
+            self._slots.append([begin, amount])
+        self._spent += amount
+
+
+def _slot(now: float) -> float:
+    return now // SLOT_SECONDS * SLOT_SECONDS
+
+
+@dataclass(frozen=True)
+class Purse:
+    """One limit that a request falls under, and whose it is."""
+
+    caller: Caller | str
+    """A user, or a whole tenant."""
+    kind: str
+    limit: float
+
+    def refusal(self, wait: float) -> Refusal:
+        """Say that nothing is left, and when there is again."""
+        whose = "user" if isinstance(self.caller, Caller) else "tenant"
+        message = (
+            f"This {whose}'s limit of {self.limit:g} {SPENT[self.kind]} a minute to a replica is reached."
+        )
+        code = f"{whose}_{SPENT[self.kind].replace(' ', '_')}"
+        return Refusal(429, code, message, retry_after=min(LONGEST_RETRY, max(1, math.ceil(wait))))
+
+
+class Budgets:
+    """The budgets of all who have spent something in the last minute."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._budgets: dict[tuple[Caller | str, str], Budget] = {}
+        self._tidy_at = 0.0
+
+    def admit(self, settings: Settings, caller: Caller, tokens: int) -> "Bill":
+        """Spend a request and its estimated input; raises Refusal where anything is used up."""
+        now, purses = self._clock(), _purses(settings, caller)
+        self._tidy(now)
+        for purse in purses:
+            budget = self._of(purse)
+            if budget.left(purse.limit, now) <= LEAST:
+                raise purse.refusal(budget.seconds_until_left(purse.limit, now))
+        return Bill(self, purses, now, {"requests": 1, "inputTokens": tokens})
+
+    def spend(self, purse: Purse, amount: float) -> None:
+        """Spend more, or less than was thought, of a request that was admitted."""
+        self._of(purse).spend(amount, purse.limit, self._clock())
+
+    def give_back(self, purse: Purse, amount: float, spent_at: float) -> None:
+        """Undo what an admitted request had spent."""
+        self._of(purse).give_back(amount, spent_at, self._clock())
+
+    def _of(self, purse: Purse) -> Budget:
+        return self._budgets.setdefault((purse.caller, purse.kind), Budget())
+
+    def _tidy(self, now: float) -> None:
+        """Forget who has spent nothing for a minute, once a minute."""
+        if now < self._tidy_at:
+            return
+        self._tidy_at = now + MINUTE
+        self._budgets = {key: budget for key, budget in self._budgets.items() if not budget.is_over(now)}
+
+
+LEAST: Final = 1e-6
+"""Less than this is an error of rounding and no more to spend."""
+
+
+def _purses(settings: Settings, caller: Caller) -> Sequence[Purse]:
+    share = settings.tenants.get(caller.tenant, Share())
+    tenant = (Purse(caller.tenant, kind, limit) for kind, limit in share.per_minute.items())
+    user = (Purse(caller, kind, limit) for kind, limit in share.per_user_per_minute.items())
+    return [*tenant, *user]
+
+
+class Bill:
+    """What one request has spent: its input before it runs, its output as it comes."""
+
+    def __init__(
+        self, budgets: Budgets, purses: Sequence[Purse], moment: float, spent: Mapping[str, int]
+    ) -> None:
+        self._budgets = budgets
+        self._purses = purses
+        self._moment = moment
+        self._spent: Counter[str] = Counter()
+        for kind, amount in spent.items():
+            self.settle(kind, amount)
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether the exact tokens of the input have to be known."""
+        return any(purse.kind == "inputTokens" for purse in self._purses)
+
+    def settle(self, kind: str, total: int) -> None:
+        """Make what is spent of this kind exactly so much."""
+        more = total - self._spent[kind]
+        self._spent[kind] = total
+        for purse in self._purses:
+            if purse.kind == kind and more > 0:
+                self._budgets.spend(purse, more)
+            elif purse.kind == kind and more < 0:
+                self._budgets.give_back(purse, -more, self._moment)
+
+    def tear_up(self) -> None:
+        """Give everything back: nothing was done for the request."""
+        for kind in SPENT:
+            self.settle(kind, 0)
+
+
+def estimated(order: Order) -> int:
+    """Return what the tokens of the input may be, until they are counted."""
+    return sum(map(len, order.ids)) or sum(map(len, order.texts)) // CHARACTERS_PER_TOKEN + 1
+
+
 # Places: how many generations this process lets the engine have at a time.
 
 
@@ -662,8 +886,8 @@ class Places:
             _lower(self._users, caller, sequences)
 
     def _check(self, settings: Settings, caller: Caller, sequences: int) -> None:
-        share = settings.tenants.get(caller.tenant, Share(None, None))
-        per_user = share.per_user if caller.user else None
+        share = settings.tenants.get(caller.tenant, Share())
+        per_user = share.per_user
         _check_fit(sequences, settings.places, "places of a replica")
         _check_fit(sequences, share.concurrent, "concurrent requests of this tenant")
         _check_fit(sequences, per_user, "concurrent requests of one user")
@@ -747,14 +971,14 @@ class Tokenizer:
         self._app = app
         self._template: int | None = None
 
-    async def count(self, scope: Message, order: Order, cap: int) -> int | None:
+    async def count(self, scope: Message, order: Order, cap: int, *, exact: bool = False) -> int | None:
         """Return the exact tokens of all prompts, or None where they are surely no more than the cap.
 
         Raises Refusal where the engine can't count them.
         """
         if order.ids:
             return sum(map(len, order.ids))
-        if await self._bound(scope, order, cap) <= cap:
+        if not exact and await self._bound(scope, order, cap) <= cap:
             return None
         asked = [await self.tokens(scope, question) for question in _questions(order)]
         return sum(map(len, asked))
@@ -889,6 +1113,11 @@ class Count:
     failed: bool = False
     events: int = 0
 
+    @property
+    def tokens(self) -> int:
+        """The tokens of the output: the engine's own count, until it comes that of the events."""
+        return self.events if self.output is None else self.output
+
     def take(self, usage: object) -> None:
         """Take the engine's own count, if this is one."""
         if isinstance(usage, dict) and type(usage.get("prompt_tokens")) is int:
@@ -953,6 +1182,7 @@ class Answer:
         self.count = Count()
         self.first: float | None = None
         self.whole = False
+        self.bill: Bill | None = None
         self._send = send
         self._headers = headers
         self._held: Message | None = None
@@ -1031,6 +1261,8 @@ class Answer:
         self.whole = not more
         if self.whole and not self._events:
             count_whole(self.count, b"".join(self._parts))
+        if self.bill:
+            self.bill.settle("outputTokens", self.count.tokens)
         if data or not more:
             await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
@@ -1120,7 +1352,7 @@ class Generation:
             "path": self.path,
             "stream": self.order.stream if self.order else None,
             "tokensIn": tokens_in,
-            "tokensOut": count.events if count.output is None else count.output,
+            "tokensOut": count.tokens,
             "exact": count.output is not None,
             "status": self.answer.status or CLIENT_CLOSED_REQUEST,
             "finish": self._finish(),
@@ -1136,6 +1368,15 @@ class Generation:
             "error": self.error,
         }
         return line | {name: value for name, value in found.items() if value}
+
+    def close(self) -> None:
+        """Let a request have cost nothing that nothing was done for."""
+        if self.answer.bill and (self.feed is None or self._is_refused()):
+            self.answer.bill.tear_up()
+
+    def _is_refused(self) -> bool:
+        refused = self._finish().startswith(("rejected:", "error"))
+        return refused and not self.answer.count.tokens
 
     def _finish(self) -> str:
         status, count = self.answer.status, self.answer.count
@@ -1179,7 +1420,7 @@ REMOVED_HEADERS: Final = frozenset(
 class Guard:
     """The middleware. Each request ends, with an error if need be; the engine's process lives on."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, clock: Callable[[], float] = time.monotonic) -> None:
         """Read the environment of the container, and nothing of it that is missing can stop the engine."""
         self._app = app
         self._log = Log()
@@ -1188,6 +1429,7 @@ class Guard:
         self._scanner = Watched(str(Path(__file__).with_name("credentials.json")), parse_rules, self._log)
         self._tokenizer = Tokenizer(app)
         self._places = Places(self._capacity)
+        self._budgets = Budgets(clock)
         self._active: set[str] = set()
         self._digest = digest(Path(__file__).read_bytes())
 
@@ -1207,9 +1449,21 @@ class Guard:
         elif method == "GET" and path in OPEN:
             await self._app(scope, receive, send)
         elif method == "GET" and path == MODELS:
-            await self._app(scope, receive, self._answer(scope, send).relay)
+            await self._models(scope, receive, self._answer(scope, send))
         else:
             await self._own(scope, self._answer(scope, send))
+
+    async def _models(self, scope: Message, receive: Receive, answer: Answer) -> None:
+        """Refuse whom a gateway names and who may not call; the cluster itself asks without a name."""
+        settings = self._settings.value()
+        try:
+            caller = caller_of(scope)
+            if settings and caller.tenant:
+                check_caller(caller, scope, settings)
+        except Refusal as refusal:
+            await answer.refuse(refusal)
+        else:
+            await self._app(scope, receive, answer.relay)
 
     async def _own(self, scope: Message, answer: Answer) -> None:
         pages = {ABOUT: self._about, PROBES: self._probes}
@@ -1251,6 +1505,7 @@ class Guard:
             await self._answered(generation, settings, scope, Client(receive))
         finally:
             self._active.discard(request_id)
+            generation.close()
             self._write(generation, settings)
 
     async def _answered(
@@ -1291,6 +1546,7 @@ class Guard:
 
     async def _work(self, generation: Generation, settings: Settings, scope: Message, client: Client) -> None:
         generation.caller = caller_of(scope)
+        check_caller(generation.caller, scope, settings)
         generation.trace = trace_of(scope)
         raw = await client.body(settings.body_bound)
         order = read_order(generation.path, raw, settings)
@@ -1298,11 +1554,15 @@ class Guard:
         body = _payload(order)
         generation.order = order
         generation.answer.expect(order)
+        bill = generation.answer.bill = self._budgets.admit(settings, generation.caller, estimated(order))
         generation.queueing = time.monotonic()
         async with self._places.held(settings, generation.caller, order.sequences):
             generation.admitted = time.monotonic()
-            generation.tokens = await self._tokenizer.count(scope, order, settings.max_input)
+            generation.tokens = await self._tokenizer.count(
+                scope, order, settings.max_input, exact=bill.needs_input
+            )
             _check_length(generation.tokens, settings.max_input)
+            bill.settle("inputTokens", generation.tokens or 0)
             await self._check_credentials(generation, settings, scope, order)
             generation.feed = Feed(body)
             inner = _scope_of(scope, generation.request_id, len(body))

@@ -15,7 +15,7 @@ import aiohttp
 from pydantic import BaseModel, ValidationError
 
 from pilothouse.errors import Retryable, Unreachable, WrongAnswer
-from pilothouse.names import GuardPath
+from pilothouse.names import OPERATOR_TENANT, GuardPath, Header
 from pilothouse.plan.observed import Object
 from pilothouse.plan.probes import PROBES, Tokens
 
@@ -23,6 +23,7 @@ _DATA: Final = b"data:"
 _DONE: Final = b"[DONE]"
 _CHUNK: Final = 65_536
 _LIMIT: Final = 1_000_000
+_CALLER: Final[dict[str, str]] = {Header.TENANT: OPERATOR_TENANT}
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=5)
 
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -135,7 +136,12 @@ class EngineApi:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         with _translated(path):
             async with self.session.request(
-                method, self.url + path, json=body, timeout=_TIMEOUT, allow_redirects=False
+                method,
+                self.url + path,
+                json=body,
+                headers=_CALLER,
+                timeout=_TIMEOUT,
+                allow_redirects=False,
             ) as response:
                 if response.status == HTTPStatus.SERVICE_UNAVAILABLE:
                     raise Retryable(f"{path} answers HTTP 503")

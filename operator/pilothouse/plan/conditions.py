@@ -23,6 +23,7 @@ from pilothouse.plan.programmed import route_trouble
 from pilothouse.plan.revision import Revision
 from pilothouse.plan.rollout import Rollout
 from pilothouse.plan.serving import deployment_of, is_ready, ready_replicas
+from pilothouse.plan.tenants import unknown_tenants
 
 NEEDS_HELP: Final = frozenset(
     {
@@ -91,7 +92,7 @@ def findings(
 ) -> list[Finding]:
     """Return every condition that applies, in the order in which they are shown."""
     gates = [
-        _accepted(refusal, problem(observed.deployment.metadata.annotations)),
+        _accepted(refusal, problem(observed.deployment.metadata.annotations), _strangers(observed)),
         _license_accepted(rollout, licenses),
         _quota_reserved(observed),
     ]
@@ -165,11 +166,17 @@ def _as_condition(finding: Finding, before: Condition | None, generation: int, n
     )
 
 
-def _accepted(refusal: Cause | None, misspelt: str | None) -> Finding:
+def _accepted(refusal: Cause | None, *notes: str | None) -> Finding:
     if refusal:
         return fails(ConditionType.ACCEPTED, refusal.reason, refusal.message)
-    said = ("the spec can be carried out", misspelt)
+    said = ("the spec can be carried out", *notes)
     return holds(ConditionType.ACCEPTED, Reason.ACCEPTED, "; ".join(part for part in said if part))
+
+
+def _strangers(observed: Observed) -> str:
+    """Tell of tenants that are let in and can't come: they are refused until they exist."""
+    unknown = unknown_tenants(observed)
+    return f"route.allowTenants: no TenantQuota gives callers to {', '.join(unknown)}" if unknown else ""
 
 
 def _license_accepted(rollout: Rollout, licenses: Licenses) -> Finding:

@@ -6,7 +6,7 @@ class as it is now.
 
 from pilothouse.plan.observed import Object, Observed
 from pilothouse.plan.revision import Revision
-from pilothouse.plan.tenants import tenant_limits
+from pilothouse.plan.tenants import knows_callers, tenant_limits
 
 _VERSION = 1
 
@@ -39,6 +39,7 @@ def guard_settings(observed: Observed, revision: Revision) -> Object | None:
             "onFull": lane.concurrency.on_full,
             "maxWaitSeconds": lane.concurrency.max_wait.seconds,
         },
+        "callers": "Known" if knows_callers(observed) else "Any",
         "tenants": tenant_limits(observed),
     }
 

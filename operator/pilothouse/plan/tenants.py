@@ -1,32 +1,75 @@
-"""What of a tenant's limits one engine pod holds: its share, rounded up, of those for the whole model.
+"""Who may call a model, and what of a tenant's limits one engine pod holds.
 
-A pod can't know what the others do. Rounded down, a limit smaller than the number of pods would refuse all.
+A pod can't know what the others do, so each holds its share. Rates are split exactly. Concurrency is rounded
+up: rounded down, a limit smaller than the number of pods would refuse all.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
-from pilothouse.api.tenantquota import Callers
+from pilothouse.api.tenantquota import Callers, Limits
 from pilothouse.plan.observed import Object, Observed
+
+_Field = Callable[[Limits], int | None]
+
+_RATES: Final[dict[str, _Field]] = {
+    "requests": lambda limits: limits.requests_per_minute,
+    "inputTokens": lambda limits: limits.input_tokens_per_minute,
+    "outputTokens": lambda limits: limits.output_tokens_per_minute,
+}
+"""By their names in the settings."""
+_DIGITS: Final = 6
+
+
+def knows_callers(observed: Observed) -> bool:
+    """Say whether only known callers are served: some tenant could prove itself, or is asked for by name."""
+    return bool(observed.callers or _invited(observed))
+
+
+def unknown_tenants(observed: Observed) -> list[str]:
+    """Name those whom the route lets in and whom no TenantQuota gives callers."""
+    return [tenant for tenant in _invited(observed) if tenant not in observed.callers]
 
 
 def tenant_limits(observed: Observed) -> Object:
-    """Return by tenant what the guard of each pod enforces; a limit that nobody set is left out."""
-    pods = max(1, _ready_pods(observed))
+    """Return by tenant that may call what the guard of each pod enforces; what nobody set is left out."""
+    lane, pods = observed.deployment.spec.queue_class_name, max(1, _ready_pods(observed))
     return {
-        tenant: limits
-        for tenant, callers in sorted(observed.callers.items())
-        if (limits := dict(_limits(callers, observed.deployment.spec.queue_class_name, pods)))
+        tenant: dict(_limits(callers, lane, pods)) for tenant, callers in sorted(observed.callers.items())
     }
 
 
-def _limits(callers: Callers, lane: str, pods: int) -> Iterator[tuple[str, int]]:
-    mine = callers.per_queue_class.get(lane)
-    wanted = (callers.per_tenant.concurrent_requests, mine.concurrent_requests if mine else None)
-    if known := [limit for limit in wanted if limit is not None]:
-        yield "concurrentRequests", math.ceil(min(known) / pods)
-    if (each := callers.per_user.concurrent_requests) is not None:
-        yield "perUserConcurrentRequests", math.ceil(each / pods)
+def _limits(callers: Callers, lane: str, pods: int) -> Iterator[tuple[str, object]]:
+    together, each = (callers.per_tenant, callers.per_queue_class.get(lane, Limits())), (callers.per_user,)
+    if (most := _least(together, _concurrency)) is not None:
+        yield "concurrentRequests", math.ceil(most / pods)
+    if (most := _least(each, _concurrency)) is not None:
+        yield "perUserConcurrentRequests", math.ceil(most / pods)
+    if rates := dict(_rates(together, pods)):
+        yield "perMinute", rates
+    if rates := dict(_rates(each, pods)):
+        yield "perUserPerMinute", rates
+
+
+def _concurrency(limits: Limits) -> int | None:
+    return limits.concurrent_requests
+
+
+def _rates(limits: Sequence[Limits], pods: int) -> Iterator[tuple[str, float]]:
+    for kind, field in _RATES.items():
+        if (most := _least(limits, field)) is not None:
+            yield kind, round(most / pods, _DIGITS)
+
+
+def _least(limits: Sequence[Limits], field: _Field) -> int | None:
+    """Return the strictest of several limits for the same requests."""
+    return min((limit for each in limits if (limit := field(each)) is not None), default=None)
+
+
+def _invited(observed: Observed) -> tuple[str, ...]:
+    route = observed.deployment.spec.route
+    return route.allow_tenants if route else ()
 
 
 def _ready_pods(observed: Observed) -> int:

@@ -15,8 +15,10 @@ Guarded = Callable[..., Setup]
 @asynccontextmanager
 async def _running(setup: Setup, count: int, tenant: str = "", user: str = "") -> AsyncIterator[list[Client]]:
     """Have so many generations inside of the engine, and let them end afterwards."""
-    headers = {"x-pilothouse-tenant": tenant} | ({"x-pilothouse-user": user} if user else {})
-    clients = [Client({"prompt": "a", "max_tokens": 4}, headers) for _ in range(count)]
+    headers = [
+        {"x-pilothouse-tenant": tenant, "x-pilothouse-user": user or f"u{number}"} for number in range(count)
+    ]
+    clients = [Client({"prompt": "a", "max_tokens": 4}, each) for each in headers]
     before = setup.engine.running
     setup.engine.may_go_on.clear()
     serving = [asyncio.create_task(setup.serve(client)) for client in clients]
