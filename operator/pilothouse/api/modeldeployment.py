@@ -345,8 +345,9 @@ class Route(Spec):
     ]
     """The path before /v1, removed before the engine sees it. Example: /team-ide/qwen-coder serves /team-
     ide/qwen-coder/v1/completions."""
-    allow_tenants: Annotated[tuple[DnsName, ...], Field(max_length=64, json_schema_extra=LIST_SET)] = ()
-    """The TenantQuotas whose callers may use this route; empty for the tenant that owns the namespace."""
+    allow_tenants: Annotated[tuple[DnsLabel, ...], Field(max_length=64, json_schema_extra=LIST_SET)] = ()
+    """The TenantQuotas whose callers may use this route, beside those of the namespace's own tenant. Once one
+    is named, or the namespace's tenant has callers, nobody else is served."""
 
 
 class Rollout(Spec):

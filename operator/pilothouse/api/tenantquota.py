@@ -183,6 +183,13 @@ class TenantQuotaStatus(ConditionedStatus):
 class TenantQuota(Resource):
     """What a tenant may use: GPUs of its namespaces, and requests, tokens and concurrency of its callers."""
 
+    model_config = ruled(
+        Rule(
+            "self.metadata.name.size() <= 63 && !self.metadata.name.contains('.')",
+            "metadata.name must have at most 63 characters and no dots: callers are named tenant.user",
+        ),
+    )
+
     spec: TenantQuotaSpec
     """What a tenant may use."""
     status: TenantQuotaStatus = TenantQuotaStatus()
