@@ -31,13 +31,18 @@ PINS = {
 
 
 def settings(
-    *, requests: Object | None = None, concurrency: Object | None = None, tenants: Object | None = None
+    *,
+    requests: Object | None = None,
+    concurrency: Object | None = None,
+    tenants: Object | None = None,
+    callers: str = "Any",
 ) -> Object:
     return {
         "version": 1,
         "identity": IDENTITY,
         "requests": {"maxInputTokens": 100, "maxOutputTokens": 32, "timeoutSeconds": 5.0} | (requests or {}),
         "concurrency": {"perReplica": 2, "queuedPerReplica": 1, "onFull": "Reject"} | (concurrency or {}),
+        "callers": callers,
         "tenants": tenants or {},
     }
 
@@ -221,14 +226,19 @@ class Setup:
     def __init__(self, folder: Path, engine: Engine, capfd: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
         self.engine = engine
-        self.guard = Guard(engine)
+        self.seconds = 1000.0
+        """What the clock of the budgets shows."""
+        self.guard = Guard(engine, self._clock)
         self._capfd = capfd
         self._written = ""
 
     def use(self, engine: Any) -> None:
         """Put another engine behind the guard."""
         self.engine = engine
-        self.guard = Guard(engine)
+        self.guard = Guard(engine, self._clock)
+
+    def _clock(self) -> float:
+        return self.seconds
 
     @property
     def lines(self) -> list[Object]:
