@@ -115,6 +115,11 @@ bench-switch: venv ## Count what callers lose in 20 changes of weight and a roll
 	python -m harness up
 	python benchmarks/switch.py
 
+.PHONY: bench-lanes
+bench-lanes: venv ## Flood synthesis and time completion, with lanes and without (12 min); writes benchmarks/results/lanes.md
+	python -m harness up
+	python benchmarks/lanes.py
+
 ## The cluster
 
 .PHONY: build

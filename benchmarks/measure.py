@@ -38,6 +38,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def percentile(values: Sequence[float], share: int) -> float:
+    """Return the smallest value that so many percent do not exceed."""
+    return sorted(values)[-(-len(values) * share // 100) - 1]
+
+
 def publish(name: str, text: str) -> None:
     """Print a result and keep it."""
     keep(name, text)

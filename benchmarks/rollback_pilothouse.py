@@ -67,6 +67,13 @@ class Pilothouse:
         await until(self._rests, PATIENCE)
         return str((await self.status()).get("lastRollback", {}).get("reason", ""))
 
+    async def all_ready(self, replicas: int) -> None:
+        """Wait until so many pods serve."""
+        await until(lambda: self._has_ready(replicas), PATIENCE)
+
+    async def _has_ready(self, replicas: int) -> bool:
+        return (await self.status()).get("readyReplicas", 0) == replicas
+
     async def _holds(self) -> bool:
         return ((await self.status()).get("rollout") or {}).get("state") == RolloutState.HOLDING
 
@@ -94,13 +101,19 @@ def installed(kubeconfig: Path) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def pilothouse(api: Api, namespace: str, policy: Object, lane: Object) -> AsyncIterator[Pilothouse]:
-    """Serve one model by this policy in this lane, both named as the namespace; all is removed in the end."""
+async def pilothouse(
+    api: Api, namespace: str, policy: Object, lane: Object, spec: Object | None = None
+) -> AsyncIterator[Pilothouse]:
+    """Serve one model by this policy in this lane, both named as the namespace; all is removed in the end.
+
+    `spec` replaces whole fields of the model's.
+    """
     await api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
     cluster_wide = (QUEUE_CLASS.path(name=namespace), ROLLOUT_POLICY.path(name=namespace))
     for path, obj in zip(cluster_wide, (lane, policy), strict=True):
         await api.apply(path, obj, "bench")
     declared = _declared(namespace)
+    declared["spec"] |= spec or {}
     await api.create(MODEL_DEPLOYMENT.path(namespace), declared)
     subject = Pilothouse(api, namespace)
     try:

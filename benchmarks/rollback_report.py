@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from measure import table
+from measure import percentile, table
 
 PER_MINUTE = 2000
 WEIGHT = 50
@@ -85,15 +85,10 @@ def _times(trials: Sequence[Trial]) -> tuple[str, ...]:
     routed, reached = [t.routed for t in trials], [t.reached for t in trials]
     return (
         f"{median(routed):.2f} s",
-        f"{_percentile(routed, 95):.2f} s",
+        f"{percentile(routed, 95):.2f} s",
         f"{median(reached):.2f} s",
-        f"{_percentile(reached, 95):.2f} s",
+        f"{percentile(reached, 95):.2f} s",
         f"{median(t.bad for t in trials):.0f}",
         str(sum(t.lost for t in trials)),
         ", ".join(sorted({t.reason for t in trials})),
     )
-
-
-def _percentile(values: Sequence[float], share: int) -> float:
-    """Return the smallest value that so many percent do not exceed."""
-    return sorted(values)[-(-len(values) * share // 100) - 1]

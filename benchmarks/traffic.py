@@ -9,9 +9,9 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import aiohttp
@@ -22,6 +22,15 @@ PROMPT = "def fibonacci(n):\n    if n < 2:\n        return n\n" * 3
 LONG, SHORT = 24, 4
 CALLS = ((SHORT, True), (SHORT, False), (SHORT, True), (SHORT, False), (SHORT, True), (LONG, True))
 """Tokens of each request in turn, and whether it is streamed."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What each request of a load is, in turn (`calls`); `headers` tell who asks."""
+
+    calls: Sequence[tuple[int, bool]] = CALLS
+    prompt: str = PROMPT
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,20 +57,24 @@ class Answer:
     error: str = ""
 
 
+ASKING = Asking()
+
+
 class Load:
     """Callers at a constant rate until stopped; requests under way are finished."""
 
-    def __init__(self, url: str, per_minute: int) -> None:
+    def __init__(self, url: str, per_minute: float, asking: Asking) -> None:
         self.answers: list[Answer] = []
         self._url = f"{url}/completions"
         self._pause = 60 / per_minute
+        self._asking = asking
         self._stopped = asyncio.Event()
 
     async def run(self) -> None:
         """Ask until stopped. A late start is caught up with, so the rate holds."""
-        connector, began = aiohttp.TCPConnector(limit=0), time.monotonic()
-        async with aiohttp.ClientSession(connector=connector) as http, asyncio.TaskGroup() as callers:
-            for number, (tokens, stream) in enumerate(itertools.cycle(CALLS)):
+        began = time.monotonic()
+        async with self._session() as http, asyncio.TaskGroup() as callers:
+            for number, (tokens, stream) in enumerate(itertools.cycle(self._asking.calls)):
                 await asyncio.sleep(began + number * self._pause - time.monotonic())
                 if self._stopped.is_set():
                     return
@@ -75,8 +88,12 @@ class Load:
         """Return the answers to what was asked since then, in the order of the asking."""
         return sorted((a for a in self.answers if a.began >= moment), key=lambda answer: answer.began)
 
+    def _session(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=0)
+        return aiohttp.ClientSession(connector=connector, headers=self._asking.headers)
+
     async def _call(self, http: aiohttp.ClientSession, number: int, tokens: int, *, stream: bool) -> None:
-        body = ask(prompt=f"# {number}\n{PROMPT}", max_tokens=tokens, stream=stream)
+        body = ask(prompt=f"# {number}\n{self._asking.prompt}", max_tokens=tokens, stream=stream)
         began = time.time()
         try:
             self.answers.append(await _ask(http, self._url, body, began))
@@ -85,9 +102,9 @@ class Load:
 
 
 @asynccontextmanager
-async def load(url: str, per_minute: int) -> AsyncIterator[Load]:
+async def load(url: str, per_minute: float, asking: Asking = ASKING) -> AsyncIterator[Load]:
     """Keep the load on while the block runs, and let every request end."""
-    running = Load(url, per_minute)
+    running = Load(url, per_minute, asking)
     async with asyncio.TaskGroup() as group:
         group.create_task(running.run())
         try:
