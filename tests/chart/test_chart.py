@@ -160,6 +160,7 @@ def test_a_mirror_of_the_hub_is_told_to_the_operator_only_where_there_is_one() -
         ("image.pullPolicy", "Sometimes"),
         ("replicas", "-1"),
         ("hub.endpoint", "hub"),
+        ("queueClasses.create", "perhaps"),
     ],
 )
 def test_a_value_that_means_nothing_is_refused_by_name(field: str, value: str) -> None:
@@ -197,6 +198,30 @@ def test_admission_leaves_the_status_and_the_scale_alone() -> None:
 
 def test_admission_can_be_left_to_others() -> None:
     assert not any(_admission(_render("--set", "licenses.admission=false")).values())
+
+
+LANES = yaml.safe_load_all((Path(CHART).parents[1] / "examples/queue-classes.yaml").read_text())
+
+
+def _lanes(*args: str) -> list[dict]:
+    return [obj for obj in _render(*args) if obj and obj["kind"] == "QueueClass"]
+
+
+def test_the_lanes_of_the_examples_are_ready_made() -> None:
+    made = {lane["metadata"]["name"]: lane["spec"] for lane in _lanes()}
+
+    assert made == {lane["metadata"]["name"]: lane["spec"] for lane in LANES}
+    assert made.keys() == {"completion", "synthesis"}
+
+
+def test_no_helm_command_takes_a_lane_away() -> None:
+    annotations = [lane["metadata"]["annotations"] for lane in _lanes()]
+
+    assert annotations == [{"helm.sh/resource-policy": "keep"}] * 2
+
+
+def test_lanes_can_be_left_to_the_platform_team() -> None:
+    assert _lanes("--set", "queueClasses.create=false") == []
 
 
 def _environment(*args: str) -> dict[str, str]:
