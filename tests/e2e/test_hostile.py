@@ -1,6 +1,6 @@
 """Ten thousand malformed and hostile requests, through the gateway and past it to the pod, change nothing.
 
-An engine's pod is sent to directly too: that no NetworkPolicy keeps such requests from it is what its guard is for.
+A pod is sent to directly too: that no NetworkPolicy keeps such requests from it is what its guard is for.
 """
 
 import asyncio
