@@ -355,7 +355,7 @@ OPERATOR: Final = "pilothouse:operator"
 """The tenant as which the operator tests a pod; no TenantQuota can have this name."""
 REQUEST_ID: Final = b"x-request-id"
 PACKING_TRACE: Final = b"x-packing-trace"
-NAME: Final = re.compile(r"[A-Za-z0-9._@:/+=-]{1,128}")
+NAME: Final = re.compile(r"[A-Za-z0-9._@:/+=|-]{1,128}")
 SEGMENT: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 

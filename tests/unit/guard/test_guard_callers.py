@@ -113,6 +113,17 @@ async def test_a_name_that_no_gateway_sets_is_refused(guarded: Guarded, name: st
         assert (answer.status, answer.error["code"]) == (400, "invalid_header")
 
 
+@pytest.mark.parametrize(
+    "subject",
+    ["ada@example.com", "auth0|5f7c8ec7", "system:serviceaccount:ide:bot", "a/b", "A+B=", "x" * 128],
+)
+async def test_a_subject_of_an_identity_provider_is_a_name(guarded: Guarded, subject: str) -> None:
+    setup = guarded(**KNOWN)
+    headers = {"x-pilothouse-tenant": "team-ide", "x-pilothouse-user": subject}
+    assert (await setup.complete(headers=headers)).status == 200
+    assert setup.line["user"] == subject
+
+
 @pytest.mark.parametrize("name", ["x_pilothouse_tenant", "pilothouse-tenant", "x-tenant", "tenant"])
 async def test_a_header_of_a_like_name_is_no_name(guarded: Guarded, name: str) -> None:
     assert await refused(guarded(**KNOWN), {name: "team-ide"}) == (401, "caller_unknown")
