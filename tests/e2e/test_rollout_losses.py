@@ -13,7 +13,7 @@ from e2e.fixtures import Kubectl, Staged
 from e2e.installed import Operator
 from e2e.manifests import fresh_commit, model
 from e2e.stage import OBJECTIVES, Stage, Story
-from harness.gateway import OWNED
+from harness.gateway import selector
 from harness.shell import wait_for
 from pilothouse.kinds import LEASE
 from pilothouse.names import RolloutState
@@ -70,7 +70,7 @@ def end_leader(operator: Operator) -> None:
 
 async def rerouted(made: Stage, kubectl: Kubectl) -> None:
     """All Envoys are deleted while the canary has half of the traffic."""
-    envoys = ("--namespace=envoy-gateway-system", f"--selector={OWNED}")
+    envoys = ("--namespace=envoy-gateway-system", f"--selector={selector()}")
     async with made.called(REROUTED):
         await made.declare(REROUTED, model=model(fresh_commit()))
         await made.until(REROUTED, lambda story: story.counted > 0)

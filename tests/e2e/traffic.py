@@ -5,7 +5,7 @@ import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -99,17 +99,19 @@ class Steady:
     `answered` counts by the engine's fingerprint, which tells the weights' revision.
     """
 
-    def __init__(self, url: str, rate: float) -> None:
+    def __init__(self, url: str, rate: float, headers: Mapping[str, str] | None = None) -> None:
         self.answered: Counter[str] = Counter()
         self.lost: list[str] = []
         self._url = url
         self._pause = 1 / rate
+        self._headers = headers
         self._stopped = asyncio.Event()
 
     async def run(self) -> None:
         """Call until stopped; requests under way are finished."""
-        connector, began = aiohttp.TCPConnector(limit=0), time.monotonic()
-        async with aiohttp.ClientSession(connector=connector) as http, asyncio.TaskGroup() as callers:
+        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers=self._headers)
+        began = time.monotonic()
+        async with session as http, asyncio.TaskGroup() as callers:
             for number in itertools.count():
                 await asyncio.sleep(began + number * self._pause - time.monotonic())
                 if self._stopped.is_set():
@@ -140,9 +142,12 @@ class Steady:
 
 
 @asynccontextmanager
-async def steady(url: str, rate: float) -> AsyncIterator[Steady]:
-    """Keep callers on while the block runs, `rate` a second, and let every request end."""
-    calling = Steady(url, rate)
+async def steady(url: str, rate: float, headers: Mapping[str, str] | None = None) -> AsyncIterator[Steady]:
+    """Keep callers on while the block runs, `rate` a second, and let every request end.
+
+    `headers` tell who calls.
+    """
+    calling = Steady(url, rate, headers)
     running = asyncio.create_task(calling.run())
     try:
         yield calling

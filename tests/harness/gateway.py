@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from harness import builds, images, services
 from harness.kubectl import get, kubectl, tool
@@ -9,9 +10,8 @@ from harness.paths import HARNESS
 from harness.shell import HarnessError, run, wait_for
 
 MANIFEST = HARNESS / "manifests" / "gateway.yaml"
-OWNED = (
-    "gateway.envoyproxy.io/owning-gateway-name=models,gateway.envoyproxy.io/owning-gateway-namespace=gateways"
-)
+NAME = "models"
+OWNER = "gateway.envoyproxy.io/owning-gateway"
 
 
 def install(kubeconfig: Path, service_type: str) -> None:
@@ -28,23 +28,32 @@ def install(kubeconfig: Path, service_type: str) -> None:
     wait_for("Envoy to be ready", lambda: is_ready(kubeconfig), seconds=120, pause=0.5)
 
 
-def url(kubeconfig: Path) -> str:
-    """Return the base URL of the Gateway `models`, reachable from this machine.
+def url(kubeconfig: Path, name: str = NAME) -> str:
+    """Return the base URL of a Gateway in `gateways`, reachable from this machine.
 
     Raises:
         HarnessError: the cluster has no such Gateway.
 
     """
-    found = get(kubeconfig, "services", "--namespace=envoy-gateway-system", f"--selector={OWNED}")
+    found = _owned(kubeconfig, "services", name)
     if not found:
-        raise HarnessError("The cluster has no Gateway `models` of Envoy Gateway.")
+        raise HarnessError(f"The cluster has no Gateway `{name}` of Envoy Gateway.")
     return services.url(kubeconfig, found[0])
 
 
-def is_ready(kubeconfig: Path) -> bool:
-    """Tell whether an Envoy of the Gateway `models` is ready."""
-    deployments = get(kubeconfig, "deployments", "--namespace=envoy-gateway-system", f"--selector={OWNED}")
+def is_ready(kubeconfig: Path, name: str = NAME) -> bool:
+    """Tell whether an Envoy of a Gateway in `gateways` is ready."""
+    deployments = _owned(kubeconfig, "deployments", name)
     return any(deployment["status"].get("readyReplicas") for deployment in deployments)
+
+
+def _owned(kubeconfig: Path, kind: str, name: str) -> list[dict[str, Any]]:
+    return get(kubeconfig, kind, "--namespace=envoy-gateway-system", f"--selector={selector(name)}")
+
+
+def selector(name: str = NAME) -> str:
+    """Return the label selector of what Envoy Gateway makes for a Gateway in `gateways`."""
+    return f"{OWNER}-name={name},{OWNER}-namespace=gateways"
 
 
 def install_chart(kubeconfig: Path, more: Mapping[str, str] | None = None) -> None:

@@ -1,0 +1,112 @@
+"""Tenants whose callers show API keys, and a Gateway that tells them apart: as their owners declare them."""
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+
+from e2e.manifests import Object
+from e2e.traffic import ask
+from harness import gateway
+from harness.shell import wait_for
+from pilothouse.names import CALLERS
+
+GATEWAYS = "gateways"
+POLICIES = "securitypolicies,backendtrafficpolicies,clienttrafficpolicies"
+DEADLINE = 150
+
+Kubectl = Callable[..., str]
+
+
+class Tenant:
+    """A TenantQuota and the Secret of its users' API keys, which lies in the Gateway's namespace."""
+
+    def __init__(
+        self, kubectl: Kubectl, namespaces: Sequence[str] = (), users: Sequence[str] = ("ada",)
+    ) -> None:
+        self.name = f"tenant-{uuid4().hex[:8]}"
+        self._kubectl = kubectl
+        self._namespaces = namespaces or [self.name]
+        self._keys = {user: secrets.token_hex(16) for user in users}
+
+    def headers(self, user: str = "ada") -> dict[str, str]:
+        """Return what a user shows."""
+        return {"Authorization": f"Bearer {self._keys[user]}"}
+
+    def declare(self, **limits: Any) -> None:
+        """Apply the Secret and the TenantQuota; `limits` are fields of `callers`."""
+        keys = {f"{self.name}.{user}": key for user, key in self._keys.items()}
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": self._metadata(GATEWAYS),
+            "stringData": keys,
+        }
+        self._kubectl("apply", "--filename=-", input=json.dumps(secret))
+        self.limit(**limits)
+
+    def limit(self, **limits: Any) -> None:
+        """Apply the TenantQuota alone."""
+        callers = {"auth": {"apiKeys": {"secretNames": [self.name]}}, **limits}
+        quota = {
+            "apiVersion": "pilothouse.dev/v1alpha1",
+            "kind": "TenantQuota",
+            "metadata": self._metadata(),
+            "spec": {"namespaces": self._namespaces, "callers": callers},
+        }
+        self._kubectl("apply", "--validate=strict", "--filename=-", input=json.dumps(quota))
+
+    def status(self) -> Object:
+        """Return the status of the TenantQuota."""
+        quota: Object = json.loads(self._kubectl("get", "tenantquota", self.name, "--output=json"))
+        return quota.get("status", {})
+
+    def withdraw(self) -> None:
+        """Delete both, as far as they are there: the Secret when no policy names it any more."""
+        self._kubectl("delete", "tenantquota", self.name, "--ignore-not-found")
+        wait_for("no policy to name the keys", lambda: not self._is_named(), seconds=DEADLINE, pause=0.5)
+        self._kubectl("--namespace", GATEWAYS, "delete", "secret", self.name, "--ignore-not-found")
+
+    def _is_named(self) -> bool:
+        return self.name in self._kubectl("--namespace", GATEWAYS, "get", "securitypolicies", "--output=json")
+
+    def _metadata(self, namespace: str = "") -> Object:
+        return {"name": self.name, **({"namespace": namespace} if namespace else {})}
+
+
+@contextmanager
+def gateway_with_callers(kubeconfig: Path, kubectl: Kubectl, **annotations: str) -> Iterator[tuple[str, str]]:
+    """Have a Gateway of Envoy Gateway's that asks for API keys; gives its name and its base URL."""
+    name = f"callers-{uuid4().hex[:8]}"
+    made = json.loads(kubectl("--namespace", GATEWAYS, "get", "gateway", gateway.NAME, "--output=json"))
+    said = {CALLERS: "APIKeys", **annotations}
+    copy = {key: made[key] for key in ("apiVersion", "kind", "spec")}
+    copy["metadata"] = {"name": name, "namespace": GATEWAYS, "annotations": said}
+    kubectl("apply", "--filename=-", input=json.dumps(copy))
+    try:
+        wait_for("Envoy", lambda: gateway.is_ready(kubeconfig, name), seconds=DEADLINE, pause=0.5)
+        yield name, gateway.url(kubeconfig, name)
+    finally:
+        kubectl("--namespace", GATEWAYS, "delete", "gateway", name)
+
+
+def policies_of(kubectl: Kubectl, gateway_name: str) -> list[Object]:
+    """Return what the operator has made beside a Gateway."""
+    listed = kubectl("--namespace", GATEWAYS, "get", f"{POLICIES},httproutes", "--output=json")
+    items: list[Object] = json.loads(listed)["items"]
+    return [item for item in items if item["metadata"]["name"].startswith(f"pilothouse-{gateway_name}")]
+
+
+async def status_of(url: str, headers: Mapping[str, str] | None = None) -> int:
+    """Ask for a completion and return the status of the answer."""
+    async with (
+        aiohttp.ClientSession(headers=headers) as http,
+        http.post(f"{url}/completions", json=ask(max_tokens=1)) as answer,
+    ):
+        await answer.read()
+        return answer.status
