@@ -120,6 +120,11 @@ bench-lanes: venv ## Flood synthesis and time completion, with lanes and without
 	python -m harness up
 	python benchmarks/lanes.py
 
+.PHONY: bench-quotas
+bench-quotas: venv ## Have tenants ask for 5 times what they may (12 min); writes benchmarks/results/quotas.md
+	python -m harness up
+	python benchmarks/quotas.py
+
 ## The cluster
 
 .PHONY: build

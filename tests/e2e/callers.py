@@ -84,7 +84,7 @@ def gateway_with_callers(kubeconfig: Path, kubectl: Kubectl, **annotations: str)
     """Have a Gateway of Envoy Gateway's that asks for API keys; gives its name and its base URL."""
     name = f"callers-{uuid4().hex[:8]}"
     made = json.loads(kubectl("--namespace", GATEWAYS, "get", "gateway", gateway.NAME, "--output=json"))
-    said = {CALLERS: "APIKeys", **annotations}
+    said = {CALLERS: "APIKeys", **(annotations or {})}
     copy = {key: made[key] for key in ("apiVersion", "kind", "spec")}
     copy["metadata"] = {"name": name, "namespace": GATEWAYS, "annotations": said}
     kubectl("apply", "--filename=-", input=json.dumps(copy))
