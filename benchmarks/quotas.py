@@ -195,11 +195,6 @@ def report(about: str, trials: Sequence[Trial]) -> str:
 
 
 def _row(counter: str, share: Share) -> tuple[str, ...]:
-    refusals = share.refusals
-    times = (
-        [f"{1000 * percentile(refusals, rank):.0f} ms" for rank in (50, 99, 100)] if refusals else [""] * 3
-    )
-    soon = f"{sum(time <= SOON for time in refusals) / len(refusals):.1%}" if refusals else ""
     return (
         counter,
         str(share.limit),
