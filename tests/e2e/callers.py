@@ -95,6 +95,11 @@ def gateway_with_callers(kubeconfig: Path, kubectl: Kubectl, **annotations: str)
         kubectl("--namespace", GATEWAYS, "delete", "gateway", name)
 
 
+def enforcement(tenant: Tenant) -> dict[str, Object]:
+    """Return what the status of a TenantQuota says of each limit."""
+    return {entry["limit"]: entry for entry in tenant.status().get("enforcement", [])}
+
+
 def policies_of(kubectl: Kubectl, gateway_name: str) -> list[Object]:
     """Return what the operator has made beside a Gateway."""
     listed = kubectl("--namespace", GATEWAYS, "get", f"{POLICIES},httproutes", "--output=json")

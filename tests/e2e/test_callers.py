@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.callers import DEADLINE, Tenant, gateway_with_callers, policies_of, status_of
+from e2e.callers import DEADLINE, Tenant, enforcement, gateway_with_callers, policies_of, status_of
 from e2e.hostile import FORGED
 from e2e.manifests import model_deployment, route
 from e2e.team import Team
@@ -174,11 +174,11 @@ def test_the_status_tells_where_each_limit_is_held(scene: Scene) -> None:
         perUser={"concurrentRequests": 4},
     )
 
-    def told() -> dict[str, bool]:
-        return {entry["limit"]: entry["enforced"] for entry in scene.guest.status().get("enforcement", [])}
+    def all_are_held() -> bool:
+        told = enforcement(scene.guest)
+        return all(limit in told and told[limit]["enforced"] for limit in limits)
 
-    wait_for("the status to tell", lambda: told().keys() >= set(limits), seconds=DEADLINE, pause=0.5)
-    assert all(told()[limit] for limit in limits)
+    wait_for("the status to tell of every limit", all_are_held, seconds=DEADLINE, pause=0.5)
 
 
 def test_what_the_last_tenant_leaves_behind_is_removed(
