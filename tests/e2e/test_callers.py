@@ -148,6 +148,7 @@ def test_more_requests_than_a_minutes_are_refused_and_nobody_elses(scene: Scene,
 
 
 def invite(scene: Scene, tenant: Tenant) -> None:
+    """Let a tenant call the second model: a Gateway learns the keys of those who may call something."""
     invited = [{"op": "add", "path": "/spec/route/allowTenants/-", "value": tenant.name}]
     scene.theirs.kubectl("patch", "md", NAME, "--type=json", f"--patch={json.dumps(invited)}")
 
@@ -158,6 +159,7 @@ def test_a_tenant_that_comes_and_goes_costs_another_no_request(scene: Scene) -> 
     async def come_and_go() -> list[str]:
         async with steady(scene.of(scene.mine), rate=10, headers=scene.me.headers()) as calling:
             await asyncio.to_thread(newcomer.declare)
+            await asyncio.to_thread(invite, scene, newcomer)
             await asyncio.to_thread(wait_until, HTTPStatus.FORBIDDEN, scene.of(scene.mine), newcomer)
             await asyncio.to_thread(newcomer.withdraw)
             await asyncio.to_thread(wait_until, HTTPStatus.UNAUTHORIZED, scene.of(scene.mine), newcomer)
