@@ -32,6 +32,15 @@ COMMAND: Final = f"{GROUP}/command"
 It names the revision that it speaks of, so that a stale one does nothing; another note makes it a new one.
 """
 
+CALLERS: Final = f"{GROUP}/callers"
+"""Annotation of a Gateway: Pilothouse may set up there how callers prove who they are, and this is how."""
+
+FORWARD_AUTH: Final = f"{GROUP}/forward-auth"
+"""Annotation of a Gateway with `callers: ForwardAuth`: the URL that says who a caller is."""
+
+RATE_LIMITS: Final = f"{GROUP}/rate-limits"
+"""Annotation of a Gateway: `Global` where all its proxies count together."""
+
 ENGINE_CONTAINER: Final = "engine"
 ENGINE_PORT: Final = 8000
 ENGINE_PORT_NAME: Final = "http"
@@ -308,6 +317,13 @@ class Reason(StrEnum):
     # The operator itself.
     APPLY_REFUSED = "ApplyRefused"
     """The API server refused a child object; the message is its own."""
+
+
+NAMING_HEADERS: Final = (Header.TENANT.value, Header.USER.value, Header.CLIENT.value)
+"""What says who calls: a gateway's word, never a client's."""
+
+STEERING_HEADERS: Final = ("X-Vllm-Priority", "X-data-parallel-rank", "X-Session-ID")
+"""What vLLM obeys and a client may not set."""
 
 
 def child_name(deployment: str, revision: str) -> str:

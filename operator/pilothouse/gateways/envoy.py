@@ -1,0 +1,328 @@
+"""Envoy Gateway: a SecurityPolicy, a ClientTrafficPolicy and a BackendTrafficPolicy beside the Gateway.
+
+Its traps, and what is made of them:
+
+- Where one Secret that a SecurityPolicy names is missing or broken, every route of the Gateway answers 500.
+  So each tenant's Secrets are first named by a policy of their own, on a route that nobody calls; the
+  Gateway's policy names them once Envoy Gateway has accepted that one.
+- What a route removes from a request is removed after authentication, and with it what that has just set. So
+  clients' naming headers are removed by the ClientTrafficPolicy, before anything looks at the request.
+- A policy on a route replaces the Gateway's. So there is none on routes: timeouts stand in the HTTPRoute.
+- A stream idle timeout on the Gateway would overrule the routes' own, which is never shorter than the lane's
+  timeout. So there is none.
+- A token can claim any tenant. So it may only claim those that declare its issuer.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Final
+
+from pilothouse.api.common import Object
+from pilothouse.api.tenantquota import Jwt, Limits
+from pilothouse.gateways.dialect import HELD, GatewayUse, Part, Proof, RouteParts, Tenant, why_not_asked
+from pilothouse.names import GATEWAY_GROUP, NAMING_HEADERS, RATE_LIMITS, STEERING_HEADERS, Header
+
+_API_VERSION: Final = "gateway.envoyproxy.io/v1alpha1"
+_SECURITY: Final = "SecurityPolicy"
+_CLIENTS: Final = "ClientTrafficPolicy"
+_BACKENDS: Final = "BackendTrafficPolicy"
+
+_KEY_HEADERS: Final = ("Authorization", "x-api-key")
+"""Where an API key may stand; in the first one as `Bearer KEY`, as OpenAI's clients send it."""
+_SLOW_HEADERS: Final = "10s"
+_SLOW_BODY: Final = "60s"
+_UNLIMITED: Final = 1_000_000
+"""Envoy's own default, 1024 for each backend, would refuse what the lanes allow."""
+
+_MOST_RULES: Final = {"global": 256, "local": 16}
+_MOST_REQUESTS: Final = 2**32 - 1
+_MOST_PROVIDERS: Final = 16
+_MOST_AUDIENCES: Final = 8
+_LONGEST_URL: Final = 253
+
+
+class Envoy:
+    """Sets up the Gateway; routes need nothing more."""
+
+    def parts(self, use: GatewayUse) -> list[Part]:
+        """Return the policies, those that keep others' headers out first."""
+        named = _named(use)
+        if not _wanted(use):
+            return []
+        security = [_policy(use, _SECURITY, _security(use, named))] if named else []
+        return [
+            _policy(use, _CLIENTS, _client_traffic()),
+            *_trials(use),
+            *security,
+            _policy(use, _BACKENDS, _backend_traffic(use, named)),
+        ]
+
+    def route_parts(self, use: GatewayUse, name: str, tenants: tuple[Tenant, ...]) -> RouteParts:
+        """Return nothing."""
+        del use, name, tenants
+        return RouteParts()
+
+    def names_callers(self, use: GatewayUse) -> bool:
+        """Say so once Envoy Gateway has accepted both policies that it takes."""
+        return use.proof is Proof.EXTERNAL or (use.proof in _PROOFS and not _why_no_policies(use))
+
+    def why_unnamed(self, use: GatewayUse, tenant: Tenant) -> str:
+        """Say what is missing: the owner's word, the tenant's way to prove itself, or a policy."""
+        if use.proof is Proof.EXTERNAL:
+            return HELD
+        return _why_not_wanted(use, tenant) or _why_not_tried(use, tenant) or _why_no_policies(use)
+
+    def why_no_rate(self, use: GatewayUse, tenant: Tenant, limit: str) -> str:
+        """Hold rates where all Envoys count together; what each counts alone is no limit of a tenant's."""
+        if use.proof is Proof.EXTERNAL:
+            return f"{use.title} is its owner's: Pilothouse sets up no rate limits there"
+        if _scope(use) == "local":
+            return (
+                f"{use.title} counts in each Envoy and for each route by itself: install Envoy's ratelimit "
+                f"service with Redis, and annotate the Gateway with {RATE_LIMITS}: Global"
+            )
+        if (tenant.name, limit) not in dict(_rules(use, _named(use))):
+            return f"{use.title} has no room for this limit: {_MOST_RULES['global']} are the most"
+        return _why_not_accepted(use, _BACKENDS, _name(use))
+
+
+_PROOFS: Final = frozenset({Proof.API_KEYS, Proof.JWT})
+
+
+def _name(use: GatewayUse) -> str:
+    return f"pilothouse-{use.name}"
+
+
+def _target(use: GatewayUse) -> Object:
+    return {"group": GATEWAY_GROUP, "kind": "Gateway", "name": use.name}
+
+
+def _policy(use: GatewayUse, kind: str, spec: Object) -> Part:
+    return Part(_API_VERSION, kind, _name(use), {"targetRefs": [_target(use)], **spec})
+
+
+# Who calls.
+
+
+def _wanted(use: GatewayUse) -> list[Tenant]:
+    """Return the tenants whose way to prove themselves is the Gateway's, and fits."""
+    return [tenant for tenant in use.tenants if not _why_not_wanted(use, tenant)]
+
+
+def _why_not_wanted(use: GatewayUse, tenant: Tenant) -> str:
+    if use.proof not in _PROOFS:
+        return why_not_asked(use, Proof.API_KEYS, Proof.JWT, Proof.EXTERNAL)
+    shows = Proof.JWT if tenant.callers.auth.jwt else Proof.API_KEYS
+    if shows is not use.proof:
+        return f"{use.title} takes {use.proof}, this tenant shows {shows}: give it a Gateway that takes these"
+    jwt = tenant.callers.auth.jwt
+    if jwt and max(map(len, (jwt.issuer, jwt.jwks_uri))) > _LONGEST_URL:
+        return f"{use.title} takes URLs of at most {_LONGEST_URL} characters as issuer and jwksURI"
+    if jwt and len(jwt.audiences) > _MOST_AUDIENCES:
+        return f"{use.title} takes at most {_MOST_AUDIENCES} audiences"
+    if jwt and _provider_name(jwt) not in _providers(use):
+        return f"{use.title} takes tokens of {_MOST_PROVIDERS} issuers, and has as many"
+    return HELD
+
+
+def _named(use: GatewayUse) -> list[Tenant]:
+    """Return the tenants whom the Gateway's policy names: naming the others would close it to all."""
+    return [tenant for tenant in _wanted(use) if not _why_not_tried(use, tenant)]
+
+
+def _security(use: GatewayUse, named: list[Tenant]) -> Object:
+    if use.proof is Proof.API_KEYS:
+        return _api_keys([secret for tenant in named for secret in _secrets(tenant)])
+    providers = _providers(use)
+    wanted = {_provider_name(jwt) for tenant in named if (jwt := tenant.callers.auth.jwt)}
+    return {
+        "jwt": {"providers": [_provider(name, jwt) for name, jwt in providers.items() if name in wanted]},
+        "authorization": {"defaultAction": "Deny", "rules": list(map(_may_claim, named))},
+    }
+
+
+def _api_keys(secrets: list[str]) -> Object:
+    return {
+        "apiKeyAuth": {
+            "credentialRefs": [
+                {"group": "", "kind": "Secret", "name": secret} for secret in dict.fromkeys(secrets)
+            ],
+            "extractFrom": [{"headers": list(_KEY_HEADERS)}],
+            "forwardClientIDHeader": Header.CLIENT.value,
+            "sanitize": True,
+        }
+    }
+
+
+def _secrets(tenant: Tenant) -> tuple[str, ...]:
+    keys = tenant.callers.auth.api_keys
+    return keys.secret_names if keys else ()
+
+
+def _providers(use: GatewayUse) -> dict[str, Jwt]:
+    """Return the issuers by name, those of the longest known tenants, as many as there is room for."""
+    found: dict[str, Jwt] = {}
+    for tenant in use.tenants:
+        jwt = tenant.callers.auth.jwt
+        if jwt and len(found) < _MOST_PROVIDERS and len(jwt.audiences) <= _MOST_AUDIENCES:
+            found.setdefault(_provider_name(jwt), jwt)
+    return found
+
+
+def _provider_name(jwt: Jwt) -> str:
+    text = json.dumps(jwt.model_dump(mode="json"), sort_keys=True)
+    return f"issuer-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def _provider(name: str, jwt: Jwt) -> Object:
+    return {
+        "name": name,
+        "issuer": jwt.issuer,
+        "audiences": list(jwt.audiences),
+        "remoteJWKS": {"uri": jwt.jwks_uri},
+        "claimToHeaders": [
+            {"header": Header.TENANT.value, "claim": jwt.tenant_claim},
+            {"header": Header.USER.value, "claim": jwt.user_claim},
+        ],
+    }
+
+
+def _may_claim(tenant: Tenant) -> Object:
+    """Let a token claim the tenant that declares its issuer."""
+    jwt = tenant.callers.auth.jwt
+    claim = {"name": jwt.tenant_claim, "valueType": "String", "values": [tenant.name]} if jwt else {}
+    provider = _provider_name(jwt) if jwt else ""
+    return {
+        "name": tenant.name,
+        "action": "Allow",
+        "principal": {"jwt": {"provider": provider, "claims": [claim]}},
+    }
+
+
+# Secrets are tried before they are named.
+
+
+def _trials(use: GatewayUse) -> Iterator[Part]:
+    if use.proof is Proof.API_KEYS:
+        for tenant in _wanted(use):
+            yield _trial_route(use, tenant)
+            yield _trial(use, tenant)
+
+
+def _trial_name(use: GatewayUse, tenant: Tenant) -> str:
+    return f"{_name(use)}-{tenant.name}"
+
+
+def _trial_route(use: GatewayUse, tenant: Tenant) -> Part:
+    """Give the trial something to stand on; who knows a key and calls it is sent to `/`."""
+    redirect = {"path": {"type": "ReplaceFullPath", "replaceFullPath": "/"}, "statusCode": 302}
+    rule = {
+        "matches": [{"path": {"type": "Exact", "value": f"/.pilothouse/keys/{tenant.name}"}}],
+        "filters": [{"type": "RequestRedirect", "requestRedirect": redirect}],
+    }
+    parent = {**_target(use), "namespace": use.namespace}
+    spec = {"parentRefs": [parent], "rules": [rule]}
+    return Part(f"{GATEWAY_GROUP}/v1", "HTTPRoute", _trial_name(use, tenant), spec)
+
+
+def _trial(use: GatewayUse, tenant: Tenant) -> Part:
+    target = {"group": GATEWAY_GROUP, "kind": "HTTPRoute", "name": _trial_name(use, tenant)}
+    spec = {"targetRefs": [target], **_api_keys(list(_secrets(tenant)))}
+    return Part(_API_VERSION, _SECURITY, _trial_name(use, tenant), spec)
+
+
+def _why_not_tried(use: GatewayUse, tenant: Tenant) -> str:
+    if use.proof is not Proof.API_KEYS:
+        return HELD
+    return _why_not_accepted(use, _SECURITY, _trial_name(use, tenant))
+
+
+def _why_no_policies(use: GatewayUse) -> str:
+    found = (_why_not_accepted(use, kind, _name(use)) for kind in (_CLIENTS, _SECURITY))
+    return next(filter(None, found), HELD)
+
+
+def _why_not_accepted(use: GatewayUse, kind: str, name: str) -> str:
+    """Say what Envoy Gateway has against a policy; of one that was changed, what it had against the last."""
+    policy = use.live.get((kind, name))
+    if policy is None:
+        return f"{kind} {use.namespace}/{name} is not there"
+    ancestors = (policy.get("status") or {}).get("ancestors") or []
+    said = [each for ancestor in ancestors for each in ancestor["conditions"] if each["type"] == "Accepted"]
+    refused = next((each for each in said if each["status"] != "True"), None)
+    if refused:
+        return f"{kind} {use.namespace}/{name} is refused: {refused.get('message') or refused['reason']}"
+    return HELD if said else f"Envoy Gateway has not answered for {kind} {use.namespace}/{name}"
+
+
+# What clients and routes are held to.
+
+
+def _client_traffic() -> Object:
+    """Take from clients what is not theirs to say, and put up with neither slow ones nor path tricks."""
+    return {
+        "headers": {
+            "earlyRequestHeaders": {"remove": [*NAMING_HEADERS, *(name.lower() for name in STEERING_HEADERS)]}
+        },
+        "path": {"escapedSlashesAction": "RejectRequest"},
+        "timeout": {
+            "http": {"requestHeadersReceivedTimeout": _SLOW_HEADERS, "requestReceivedTimeout": _SLOW_BODY}
+        },
+    }
+
+
+def _backend_traffic(use: GatewayUse, named: list[Tenant]) -> Object:
+    rules = [rule for _, rule in _rules(use, named)]
+    limits = {"rateLimit": {_scope(use): {"rules": rules}}} if rules else {}
+    return {
+        "requestBuffer": {"limit": str(use.largest_body)},
+        "circuitBreaker": {
+            "maxConnections": _UNLIMITED,
+            "maxPendingRequests": _UNLIMITED,
+            "maxParallelRequests": _UNLIMITED,
+        },
+        **limits,
+    }
+
+
+def _scope(use: GatewayUse) -> str:
+    return "global" if use.annotations.get(RATE_LIMITS) == "Global" else "local"
+
+
+def _rules(use: GatewayUse, named: list[Tenant]) -> list[tuple[tuple[str, str], Object]]:
+    """Return the rules by tenant and limit.
+
+    A rule's place is the name of its count, so that of a tenant who comes is behind those who are there.
+    """
+    rules = [((tenant.name, limit), rule) for tenant in named for limit, rule in _rules_of(use, tenant)]
+    return rules[: _MOST_RULES[_scope(use)]]
+
+
+def _rules_of(use: GatewayUse, tenant: Tenant) -> Iterator[tuple[str, Object]]:
+    callers = tenant.callers
+    for name, limits in (("perTenant", callers.per_tenant), ("perUser", callers.per_user)):
+        if fitting := _requests(limits):
+            headers = [*_of_tenant(use, tenant), *([_each_user(use)] if name == "perUser" else [])]
+            rule = {
+                "clientSelectors": [{"headers": headers}],
+                "limit": {"requests": fitting, "unit": "Minute"},
+            }
+            # Without it each route of the Gateway would count for itself.
+            yield f"{name}.requestsPerMinute", rule | ({"shared": True} if _scope(use) == "global" else {})
+
+
+def _requests(limits: Limits) -> int | None:
+    most = limits.requests_per_minute
+    return most if most and most <= _MOST_REQUESTS else None
+
+
+def _of_tenant(use: GatewayUse, tenant: Tenant) -> list[Object]:
+    if use.proof is Proof.JWT:
+        return [{"type": "Exact", "name": Header.TENANT.value, "value": tenant.name}]
+    return [{"type": "RegularExpression", "name": Header.CLIENT.value, "value": rf"{tenant.name}\..*"}]
+
+
+def _each_user(use: GatewayUse) -> Object:
+    header = Header.USER if use.proof is Proof.JWT else Header.CLIENT
+    return {"type": "Distinct", "name": header.value}
