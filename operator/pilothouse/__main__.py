@@ -18,18 +18,22 @@ from pilothouse.act.kube import Kube
 from pilothouse.act.rest import connect
 from pilothouse.act.secrets import Secrets
 from pilothouse.control.controllers import Controllers
+from pilothouse.control.gateways import Gateways
+from pilothouse.control.gpuledger import GpuLedger
 from pilothouse.control.handlers import observer, watch
 from pilothouse.control.health import Health
 from pilothouse.control.leader import Leader
 from pilothouse.control.operator import Operator
+from pilothouse.control.outcome import Reconciler
 from pilothouse.control.podcode import pod_files
 from pilothouse.control.preflights import Preflights
 from pilothouse.control.queue import Queue
 from pilothouse.control.reconcile import Decisions, Reconcile
 from pilothouse.control.record import Record
 from pilothouse.control.resync import Resync
+from pilothouse.control.tenantquotas import TenantQuotas
 from pilothouse.control.worker import Workers
-from pilothouse.kinds import MODEL_DEPLOYMENT, POD
+from pilothouse.kinds import GATEWAY, MODEL_DEPLOYMENT, POD, TENANT_QUOTA
 from pilothouse.names import DEPLOYMENT
 from pilothouse.observe.fetches import Fetches
 from pilothouse.observe.gather import Gather, Installation, Looks
@@ -39,6 +43,7 @@ from pilothouse.observe.preflight import Patience, Preflighter
 from pilothouse.observe.prometheus import Prometheus
 from pilothouse.observe.promql import PromQL
 from pilothouse.observe.store import Store
+from pilothouse.observe.traffic import traffic
 from pilothouse.observe.vllm import Engines
 from pilothouse.plan.invalid import invalid
 from pilothouse.plan.observed import Object, ObjectKey
@@ -91,20 +96,31 @@ def _operator(
         preflights=preflights,
         fetches=Fetches(session, settings.scrape_seconds),
     )
-    installation = Installation(pod_files(), settings.hub_endpoint, settings.require_license_policy)
+    installation = Installation(
+        pod_files(), settings.hub_endpoint, settings.require_license_policy, settings.network_peers
+    )
     gather = Gather(store, partial(_list_pods, kube), looks, installation, _now)
-    models = Models()
+    models, apply = Models(), Apply(kube, store.upsert)
+    ledger = GpuLedger(store, queue.add, settings.require_tenant_quota)
     reconcile = Reconcile(
         store=store,
         gather=gather,
         decide=Decisions(plan, invalid),
         record=Record(kube, store.upsert),
-        apply=Apply(kube, store.upsert),
+        apply=apply,
         kube=kube,
         events=Events(kube, settings.identity, _now),
         models=models,
+        gpus=ledger,
     )
-    controllers = Controllers(store, kube, {MODEL_DEPLOYMENT.name: reconcile})
+    tenant_quotas = TenantQuotas(store, ledger, apply, kube, queue.add, _now)
+    gateways = Gateways(store, partial(traffic, store), apply)
+    reconcilers: dict[str, Reconciler] = {
+        MODEL_DEPLOYMENT.name: reconcile,
+        TENANT_QUOTA.name: tenant_quotas,
+        GATEWAY.name: gateways,
+    }
+    controllers = Controllers(store, kube, reconcilers)
     health = Health(
         oldest_reconcile=queue.oldest_running,
         resync_age=lambda: time.monotonic() - resync.attempted_at,

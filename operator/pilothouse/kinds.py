@@ -47,26 +47,41 @@ LICENSE_APPROVAL: Final = Kind(
 TENANT_QUOTA: Final = Kind("TenantQuota", names.GROUP, names.VERSION, "tenantquotas", namespaced=False)
 GATEWAY: Final = Kind("Gateway", names.GATEWAY_GROUP, "v1", "gateways", optional=True)
 
+GATEWAY_CLASS: Final = Kind(
+    "GatewayClass", names.GATEWAY_GROUP, "v1", "gatewayclasses", namespaced=False, optional=True
+)
+
 DEPLOYMENT: Final = Kind("Deployment", "apps", "v1", "deployments")
 CONTROLLER_REVISION: Final = Kind("ControllerRevision", "apps", "v1", "controllerrevisions")
 CONFIG_MAP: Final = Kind("ConfigMap", "", "v1", "configmaps")
 SERVICE: Final = Kind("Service", "", "v1", "services")
 POD_DISRUPTION_BUDGET: Final = Kind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets")
+RESOURCE_QUOTA: Final = Kind("ResourceQuota", "", "v1", "resourcequotas")
 HTTP_ROUTE: Final = Kind("HTTPRoute", names.GATEWAY_GROUP, "v1", "httproutes", optional=True)
+NETWORK_POLICY: Final = Kind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies")
+MIDDLEWARE: Final = Kind("Middleware", "traefik.io", "v1alpha1", "middlewares", optional=True)
+
+_ENVOY: Final = ("gateway.envoyproxy.io", "v1alpha1")
+SECURITY_POLICY: Final = Kind("SecurityPolicy", *_ENVOY, "securitypolicies", optional=True)
+CLIENT_TRAFFIC_POLICY: Final = Kind("ClientTrafficPolicy", *_ENVOY, "clienttrafficpolicies", optional=True)
+BACKEND_TRAFFIC_POLICY: Final = Kind("BackendTrafficPolicy", *_ENVOY, "backendtrafficpolicies", optional=True)
 
 POD: Final = Kind("Pod", "", "v1", "pods")
 EVENT: Final = Kind("Event", "events.k8s.io", "v1", "events")
 SECRET: Final = Kind("Secret", "", "v1", "secrets")
 LEASE: Final = Kind("Lease", "coordination.k8s.io", "v1", "leases")
 
-RECONCILED: Final = (MODEL_DEPLOYMENT,)
+RECONCILED: Final = (MODEL_DEPLOYMENT, TENANT_QUOTA, GATEWAY)
 """Kinds that have a reconciler in `control`: a key of one of these is what the Queue holds."""
 
 REFERENCED: Final = (QUEUE_CLASS, ROLLOUT_POLICY, GATEWAY)
 """Kinds that a ModelDeployment refers to by name."""
 
-GOVERNING: Final = (LICENSE_POLICY, LICENSE_APPROVAL, TENANT_QUOTA)
+GOVERNING: Final = (LICENSE_POLICY, LICENSE_APPROVAL, GATEWAY_CLASS)
 """Kinds that may concern any ModelDeployment."""
+
+STEERING: Final = (TENANT_QUOTA, GATEWAY_CLASS, QUEUE_CLASS)
+"""Kinds that may concern any Gateway."""
 
 CHILDREN: Final = (
     DEPLOYMENT,
@@ -75,10 +90,16 @@ CHILDREN: Final = (
     CONTROLLER_REVISION,
     CONFIG_MAP,
     HTTP_ROUTE,
+    RESOURCE_QUOTA,
+    NETWORK_POLICY,
+    MIDDLEWARE,
+    SECURITY_POLICY,
+    CLIENT_TRAFFIC_POLICY,
+    BACKEND_TRAFFIC_POLICY,
 )
-"""Kinds that Pilothouse creates for a ModelDeployment; only those with its label are watched."""
+"""Kinds that Pilothouse creates; only those with its label are watched."""
 
-WATCHED: Final = (MODEL_DEPLOYMENT, *REFERENCED, *GOVERNING, *CHILDREN)
+WATCHED: Final = tuple(dict.fromkeys((*RECONCILED, *REFERENCED, *GOVERNING, *CHILDREN)))
 """Kinds of which the Store holds every object that matters."""
 
 OPTIONAL: Final = tuple(kind for kind in WATCHED if kind.optional)

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 _PREFIX: Final = "PILOTHOUSE_"
 
@@ -15,6 +15,14 @@ Seconds = Annotated[float, Field(gt=0)]
 
 def _unique_identity() -> str:
     return f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+
+
+def _words(text: object) -> object:
+    """Take a text with commas apart: an environment variable holds no list."""
+    return tuple(filter(None, text.split(","))) if isinstance(text, str) else text
+
+
+_DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 
 
 class Settings(BaseModel):
@@ -34,6 +42,11 @@ class Settings(BaseModel):
     """Where hf:// sources are fetched from, such as a mirror; Hugging Face's own hub where empty."""
     require_license_policy: bool = False
     """Whether nothing may be served while no LicensePolicy exists."""
+    allowed_namespaces: Annotated[tuple[_DnsLabel, ...], BeforeValidator(_words)] = ()
+    """Whose pods may reach engine pods, besides the operator's own namespace, as one text with commas; all
+    may where it is empty."""
+    require_tenant_quota: bool = False
+    """Whether nothing new may run in a namespace that no TenantQuota names."""
     workers: Annotated[int, Field(ge=1, le=256)] = 32
     """How many objects are reconciled at the same time; one that rolls out waits for its engines."""
     scrape_seconds: Seconds = 1
@@ -65,6 +78,11 @@ class Settings(BaseModel):
         return cls.model_validate(
             {key.removeprefix(_PREFIX).lower(): value for key, value in environment.items() if _is_ours(key)}
         )
+
+    @property
+    def network_peers(self) -> tuple[str, ...]:
+        """Whose pods may reach engine pods, the operator's own among them; all where there are none."""
+        return (*self.allowed_namespaces, self.namespace) if self.allowed_namespaces else ()
 
     @model_validator(mode="after")
     def _writing_stops_before_the_lease_is_lost(self) -> Self:

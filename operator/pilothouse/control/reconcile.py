@@ -14,12 +14,14 @@ from pilothouse.act.events import Events
 from pilothouse.act.kube import Kube
 from pilothouse.act.status import write_status
 from pilothouse.api.common import FieldError, field_errors
+from pilothouse.control.gpuledger import GpuLedger
 from pilothouse.control.outcome import DONE, Outcome, Result
 from pilothouse.control.queue import SETTLE_SECONDS, Priority
 from pilothouse.control.record import Record, Recorded
 from pilothouse.observe.gather import Gather
 from pilothouse.observe.store import Store
 from pilothouse.observe.targets import rolls_out
+from pilothouse.plan.gpuroom import GpuNeed
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
 from pilothouse.plan.types import Event, Plan
 from pilothouse.telemetry.modelinfo import Models
@@ -45,12 +47,14 @@ class Reconcile:
     kube: Kube
     events: Events
     models: Models
+    gpus: GpuLedger
 
     async def __call__(self, key: ObjectKey) -> Outcome:
         """Reconcile; raises what stood in the way."""
         live = self.store.live(key)
         if live is None:
             self.models.show(key, ())
+            self.gpus.forget(key)
         # What is being deleted gets nothing new: its children would hold up the deletion.
         if live is None or live["metadata"].get("deletionTimestamp"):
             return DONE
@@ -60,11 +64,19 @@ class Reconcile:
         try:
             observed = await self.gather(live)
         except ValidationError as error:
+            self.gpus.take(key_of(live), GpuNeed())
             await self._say(live, self.decide.invalid(live, field_errors(error), self.gather.now()))
             return Outcome(Result.GIVE_UP)
-        plan = self.decide.plan(observed)
+        observed, plan = self._admitted(observed, key_of(live))
         recorded = await self.record(live, plan) if plan.commits else Recorded(live)
         return await self._carry_out(recorded, observed, plan)
+
+    def _admitted(self, observed: Observed, key: ObjectKey) -> tuple[Observed, Plan]:
+        """Decide within the quota; nothing else runs between the look at it and the note of what is taken."""
+        observed = replace(observed, room=self.gpus.room(key))
+        plan = self.decide.plan(observed)
+        self.gpus.take(key, plan.gpus)
+        return observed, plan
 
     async def _carry_out(self, recorded: Recorded, observed: Observed, plan: Plan) -> Outcome:
         try:

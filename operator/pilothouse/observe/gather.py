@@ -28,6 +28,7 @@ from pilothouse.observe.peers import peers
 from pilothouse.observe.references import references
 from pilothouse.observe.store import Store
 from pilothouse.observe.targets import drains, rolls_out
+from pilothouse.observe.traffic import controllers, gateway_parts
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
 
 ListPods = Callable[[ObjectKey], Awaitable[list[Object]]]
@@ -62,6 +63,7 @@ class Installation:
     pod_files: Mapping[str, str]
     hub: str
     demands_license_policy: bool = False
+    allowed_namespaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Gather:
         """
         key, now = key_of(live), self.now()
         deployment = ModelDeployment.parse(live)
-        children = self.store.children(key, live["metadata"]["uid"])
+        children, gateways = self.store.children(key, live["metadata"]["uid"]), self._gateways(live)
         policy = self._policy(deployment)
         under_way = rolls_out(deployment)
         wanted = under_way or drains(deployment) or _lacks_pods(children.values())
@@ -100,18 +102,20 @@ class Gather:
             license_policies=self._license_policies(),
             approvals=self._approvals(),
             demands_license_policy=self.installation.demands_license_policy,
-            tenant_quotas=self._tenant_quotas(key.namespace),
             children=children,
             pods=tuple(pods),
             readings=measured.readings,
             unread=measured.unread,
             peers=peers(self.store, live),
-            gateways=self._gateways(live),
+            gateways=gateways,
+            controllers=controllers(self.store, gateways),
+            gateway_parts=gateway_parts(self.store, gateways),
             served_kinds=self.store.served_kinds,
             callers=self._callers(deployment),
             fetch=fetch,
             pod_files=self.installation.pod_files,
             hub=self.installation.hub,
+            allowed_namespaces=self.installation.allowed_namespaces,
         )
         return replace(observed, preflights=self.looks.preflights(observed))
 
@@ -133,10 +137,6 @@ class Gather:
     def _approvals(self) -> dict[str, LicenseApprovalSpec | None]:
         found = self._all(LICENSE_APPROVAL)
         return {obj["metadata"]["name"]: _approval_or_none(obj) for obj in found}
-
-    def _tenant_quotas(self, namespace: str) -> tuple[str, ...]:
-        quotas = (TenantQuota.parse(obj) for obj in self._all(TENANT_QUOTA))
-        return tuple(quota.metadata.name for quota in quotas if namespace in quota.spec.namespaces)
 
     def _callers(self, deployment: ModelDeployment) -> dict[str, Callers]:
         """Return the limits of those who may call: the namespace's own tenant, and those that are let in."""

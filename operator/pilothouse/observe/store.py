@@ -8,22 +8,41 @@ the echo of our own write, changes nothing.
 
 import marshal
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from sys import intern
 from typing import Final
 
-from pilothouse.kinds import GOVERNING, MODEL_DEPLOYMENT, RECONCILED, WATCHED, Kind
-from pilothouse.names import DEPLOYMENT, RolloutState
-from pilothouse.observe.references import references
+from pilothouse.kinds import DEPLOYMENT as WORKLOAD
+from pilothouse.kinds import (
+    GATEWAY,
+    GATEWAY_CLASS,
+    GOVERNING,
+    MODEL_DEPLOYMENT,
+    RECONCILED,
+    STEERING,
+    TENANT_QUOTA,
+    WATCHED,
+    Kind,
+)
+from pilothouse.names import DEPLOYMENT, MANAGED_BY, MANAGED_BY_VALUE, RolloutState
+from pilothouse.observe.holdings import Holdings
+from pilothouse.observe.references import namespace_key, references
+from pilothouse.observe.routed import routed_of
 from pilothouse.observe.standing import Standing, standing_of
 from pilothouse.observe.trim import trim
 from pilothouse.plan.observed import Object, ObjectKey, key_of
+from pilothouse.plan.traffic import RoutedModel
 from pilothouse.telemetry.metrics import ROLLOUTS, WATCHED_OBJECTS
 
 _RECONCILED: Final = frozenset(kind.name for kind in RECONCILED)
 _GOVERNING: Final = frozenset(kind.name for kind in GOVERNING)
+_STEERING: Final = frozenset(kind.name for kind in STEERING)
+_OWNERS: Final = frozenset({TENANT_QUOTA.name, GATEWAY.name})
+"""Kinds beside the ModelDeployment that own objects of ours."""
+_COUNTED: Final = frozenset({MODEL_DEPLOYMENT.name, WORKLOAD.name})
+"""Kinds whose objects have GPUs, or ask for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +64,9 @@ class Store:
         self._dependants: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)
         self._standings: dict[ObjectKey, Standing] = {}
         self._rollouts: dict[ObjectKey, str] = {}
+        self._routed: dict[ObjectKey, RoutedModel] = {}
         self._served: frozenset[str] = frozenset()
+        self.holdings = Holdings()
         for kind in WATCHED:
             WATCHED_OBJECTS.labels(kind.name).set_function(self._entries[kind.name].__len__)
         for state in RolloutState:
@@ -59,7 +80,9 @@ class Store:
             return False
         trimmed = trim(obj)
         self._forget(key)
-        self._remember(key, _entry(trimmed, version))
+        entry = _entry(trimmed, version)
+        self._remember(key, entry)
+        self.holdings.place(key, trimmed, entry.owner)
         if key.kind == MODEL_DEPLOYMENT.name:
             self._place(key, trimmed)
         return known is None or _decode(known) != trimmed
@@ -100,6 +123,10 @@ class Store:
         """Return how those ModelDeployments stand that concern others; at rest that is none."""
         return self._standings.values()
 
+    def routed(self) -> Iterable[RoutedModel]:
+        """Return the ModelDeployments as their callers see them, those without a route too."""
+        return self._routed.values()
+
     def children(self, owner: ObjectKey, uid: str) -> dict[ObjectKey, Object]:
         """Return the objects that carry the owner's label and belong to the owner of this uid."""
         entries = ((key, self._entries[key.kind][key]) for key in self._children.get(owner, ()))
@@ -111,7 +138,39 @@ class Store:
         itself = {key} if key.kind in _RECONCILED else set()
         owners = {entry.owner} if entry and entry.owner else set()
         governed = self._entries[MODEL_DEPLOYMENT.name] if key.kind in _GOVERNING else ()
-        return frozenset({*itself, *owners, *governed, *self._dependants.get(key, ())})
+        counting = self.quotas(key.namespace) if key.kind in _COUNTED else ()
+        tenant = self._tenant(entry) if key.kind == TENANT_QUOTA.name and entry else ()
+        return frozenset(
+            {
+                *(*itself, *owners, *governed, *counting, *tenant, *self._dependants.get(key, ())),
+                *self._callers(key, entry),
+            }
+        )
+
+    def _callers(self, key: ObjectKey, entry: _Entry | None) -> Iterator[ObjectKey]:
+        """Name what this object concerns by who calls what through which Gateway."""
+        if key.kind in _STEERING:
+            yield from self._entries[GATEWAY.name]
+        if entry:
+            # A model concerns the Gateways that it is behind, and the tenants that it lets in.
+            named = (each for each in entry.references if each.kind in _OWNERS)
+            yield from (each for each in named if each in self._entries[each.kind])
+        beside = entry.owner if entry and entry.owner and entry.owner.kind == GATEWAY.name else None
+        if beside:
+            # A route believes the headers that what lies beside its Gateway lets through.
+            yield from self._dependants.get(beside, ())
+        if beside or key.kind in {GATEWAY.name, GATEWAY_CLASS.name}:
+            yield from self._entries[TENANT_QUOTA.name]
+
+    def quotas(self, namespace: str) -> list[ObjectKey]:
+        """Return the TenantQuotas that name a namespace, by name."""
+        return sorted(self._dependants.get(namespace_key(namespace), ()))
+
+    def _tenant(self, quota: _Entry) -> Iterator[ObjectKey]:
+        """Name those in a quota's namespaces: the ModelDeployments, and other quotas that name them too."""
+        for namespace in quota.references:
+            yield from self.holdings.asks(namespace.name)
+            yield from self._dependants[namespace]
 
     def forget_evictions(self, before: int) -> None:
         """Free the memory of evictions that no answer under way can be older than."""
@@ -135,6 +194,7 @@ class Store:
             self._dependants[reference].add(key)
 
     def _place(self, key: ObjectKey, deployment: Object) -> None:
+        self._routed[key] = routed_of(deployment)
         if standing := standing_of(deployment):
             self._standings[key] = standing
         if rollout := (deployment.get("status") or {}).get("rollout"):
@@ -147,8 +207,10 @@ class Store:
         entry = self._entries[key.kind].pop(key, None)
         if entry is None:
             return
+        self.holdings.forget(key)
         self._standings.pop(key, None)
         self._rollouts.pop(key, None)
+        self._routed.pop(key, None)
         if entry.owner:
             _discard(self._children, entry.owner, key)
         for reference in entry.references:
@@ -161,21 +223,26 @@ def version_of(obj: Object) -> int:
 
 
 def owner_of(obj: Object) -> ObjectKey | None:
-    """Return the ModelDeployment whose label the object carries."""
-    metadata = obj["metadata"]
-    name = (metadata.get("labels") or {}).get(DEPLOYMENT)
-    return ObjectKey(MODEL_DEPLOYMENT.name, metadata.get("namespace", ""), name) if name else None
+    """Return the ModelDeployment whose label the object carries, else the TenantQuota or Gateway above it."""
+    metadata, owner = obj["metadata"], _controller(obj)
+    labels, namespace = metadata.get("labels") or {}, metadata.get("namespace", "")
+    if name := labels.get(DEPLOYMENT):
+        return ObjectKey(MODEL_DEPLOYMENT.name, namespace, name)
+    if owner.get("kind") not in _OWNERS or labels.get(MANAGED_BY) != MANAGED_BY_VALUE:
+        return None
+    return ObjectKey(owner["kind"], "" if owner["kind"] == TENANT_QUOTA.name else namespace, owner["name"])
 
 
 def _entry(obj: Object, version: int) -> _Entry:
     content = marshal.dumps(obj)
     owner = None if obj["kind"] == MODEL_DEPLOYMENT.name else owner_of(obj)
-    return _Entry(version, content, owner and _interned(owner), _controller_uid(obj), references(obj))
+    uid = _controller(obj).get("uid", "")
+    return _Entry(version, content, owner and _interned(owner), uid, references(obj))
 
 
-def _controller_uid(obj: Object) -> str:
+def _controller(obj: Object) -> Object:
     owners = obj["metadata"].get("ownerReferences") or []
-    return next((owner["uid"] for owner in owners if owner.get("controller")), "")
+    return next((owner for owner in owners if owner.get("controller")), {})
 
 
 def _decode(entry: _Entry) -> Object:

@@ -14,7 +14,17 @@ from pilothouse.api.modeldeployment import Capacity
 from pilothouse.names import Reason
 from pilothouse.plan.cause import Cause
 
-NO_ROOM: Final = frozenset({Reason.INSUFFICIENT_GPU, Reason.UNSCHEDULABLE, Reason.QUOTA_EXCEEDED})
+NO_ROOM: Final = frozenset(
+    {
+        Reason.INSUFFICIENT_GPU,
+        Reason.UNSCHEDULABLE,
+        Reason.QUOTA_EXCEEDED,
+        Reason.WAITING_FOR_QUOTA,
+        Reason.QUOTA_CONFLICT,
+        Reason.QUOTA_MISSING,
+        Reason.QUOTA_UNREADABLE,
+    }
+)
 """Why pods stay away where the cluster has no place for them; the scheduler's or the quota's own verdict."""
 
 COMPARABLE_WEIGHT: Final = 50

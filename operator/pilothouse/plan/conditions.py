@@ -12,14 +12,16 @@ from typing import Final
 
 from pilothouse.api.common import Condition
 from pilothouse.names import ConditionType, Reason
-from pilothouse.plan.cause import Cause, refused_child
+from pilothouse.plan.cause import Cause
 from pilothouse.plan.commands import problem
 from pilothouse.plan.diagnosis import diagnose
 from pilothouse.plan.fetched import fetching
+from pilothouse.plan.gpuroom import GpuNeed, lack_of
 from pilothouse.plan.licensemessage import when
 from pilothouse.plan.licenses import Licenses
 from pilothouse.plan.observed import Observed
 from pilothouse.plan.programmed import route_trouble
+from pilothouse.plan.refused import refused_child
 from pilothouse.plan.revision import Revision
 from pilothouse.plan.rollout import Rollout
 from pilothouse.plan.serving import deployment_of, is_ready, ready_replicas
@@ -37,6 +39,9 @@ NEEDS_HELP: Final = frozenset(
         Reason.ARGUMENT_NOT_SUPPORTED,
         Reason.ENGINE_VERSION_UNKNOWN,
         Reason.INVALID_SPEC,
+        Reason.QUOTA_CONFLICT,
+        Reason.QUOTA_MISSING,
+        Reason.QUOTA_UNREADABLE,
         Reason.GATEWAY_API_MISSING,
         Reason.GATEWAY_NOT_FOUND,
         Reason.ROUTE_NOT_ACCEPTED,
@@ -64,6 +69,7 @@ _WORKLOAD: Final = frozenset(
 _ON_THE_WAY: Final = frozenset(
     {Reason.ROLLING_OUT, Reason.STARTING, Reason.SCALING, Reason.FETCHING, Reason.ROUTE_PENDING}
 )
+_NO_QUOTA: Final = "no TenantQuota names this namespace"
 _SERVING: Final = frozenset({ConditionType.WORKLOAD_READY, ConditionType.ROUTE_PROGRAMMED})
 
 
@@ -88,16 +94,20 @@ def fails(kind: ConditionType, reason: Reason, message: str = "") -> Finding:
 
 
 def findings(
-    observed: Observed, rollout: Rollout, refusal: Cause | None, licenses: Licenses
+    observed: Observed, rollout: Rollout, refusal: Cause | None, licenses: Licenses, need: GpuNeed
 ) -> list[Finding]:
     """Return every condition that applies, in the order in which they are shown."""
     gates = [
         _accepted(refusal, problem(observed.deployment.metadata.annotations), _strangers(observed)),
         _license_accepted(rollout, licenses),
-        _quota_reserved(observed),
     ]
     refused = first_failed(gates)
-    parts = [*gates, _workload_ready(observed, rollout, refused), *_route_programmed(observed)]
+    parts = [
+        *gates,
+        _quota_reserved(observed, need),
+        _workload_ready(observed, rollout, refused),
+        *_route_programmed(observed),
+    ]
     hopeless = {rollout.cause.reason} if rollout.cause and rollout.rejected else set()
     said = _with_rollout(parts, rollout)
     summed = summary(said, _serving_note(rollout, refused), NEEDS_HELP | hopeless)
@@ -206,12 +216,21 @@ def _license_expiring(observed: Observed, rollout: Rollout, licenses: Licenses) 
     return [holds(ConditionType.LICENSE_EXPIRING, Reason.LICENSE_APPROVAL_EXPIRING, message)]
 
 
-def _quota_reserved(observed: Observed) -> Finding:
-    if not observed.tenant_quotas:
-        message = "no TenantQuota names this namespace"
-        return holds(ConditionType.QUOTA_RESERVED, Reason.NOT_LIMITED, message)
-    message = f"TenantQuota {', '.join(observed.tenant_quotas)} is not enforced yet"
-    return Finding(ConditionType.QUOTA_RESERVED, None, Reason.QUOTA_NOT_ENFORCED, message)
+def _quota_reserved(observed: Observed, need: GpuNeed) -> Finding:
+    room = observed.room
+    lack = lack_of(room, need.wanted)
+    if lack:
+        return fails(ConditionType.QUOTA_RESERVED, lack.reason, lack.message)
+    if room.closed:
+        return Finding(ConditionType.QUOTA_RESERVED, None, room.closed.reason, room.closed.message)
+    if room.queue_name:
+        message = f"TenantQuota {room.tenant}: Kueue admits the pods, by LocalQueue {room.queue_name}"
+        return Finding(ConditionType.QUOTA_RESERVED, None, Reason.KUEUE_ADMITS, message)
+    if room.most is None:
+        said = f"TenantQuota {room.tenant} does not limit GPUs" if room.tenant else _NO_QUOTA
+        return holds(ConditionType.QUOTA_RESERVED, Reason.NOT_LIMITED, said)
+    message = f"TenantQuota {room.tenant}: {need.reserved} GPUs are reserved"
+    return holds(ConditionType.QUOTA_RESERVED, Reason.QUOTA_RESERVED, message)
 
 
 def _workload_ready(observed: Observed, rollout: Rollout, refused: Finding | None) -> Finding:

@@ -34,7 +34,8 @@ class Situation:
     """All that a decision about a canary reads.
 
     `target` is what the spec asks for, None where that can't be carried out. `routed` says whether traffic
-    can be weighed at all. `command` is one that speaks of this canary. `lack` is what keeps its pods from
+    can be weighed at all. `command` is one that speaks of this canary. `gpus` are those that the whole way
+    needs. `lack` is what keeps its pods from
     being ready, `route` what keeps the gateways from following. `stable_down_since` is set while stable has
     no ready pod.
     """
@@ -53,6 +54,7 @@ class Situation:
     preflight: PreflightOutcome
     checks: tuple[CheckStatus, ...]
     sizing: Sizing
+    gpus: int
     ready: Size
     lack: Cause | None
     route: Cause | None

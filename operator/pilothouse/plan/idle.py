@@ -6,9 +6,10 @@ from typing import Final
 from pilothouse import names
 from pilothouse.api.modeldeploymentstatus import RejectedRevision, RolloutStatus
 from pilothouse.names import Reason, RolloutState, Verb
-from pilothouse.plan.capacity import Size, Sizing, refusal_in_place, strategy_of
+from pilothouse.plan.capacity import Size, Sizing, refusal_in_place
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.fleet import gate, own_entry
+from pilothouse.plan.gpuroom import Course, course
 from pilothouse.plan.observed import Observed
 from pilothouse.plan.position import beginning
 from pilothouse.plan.record import Record, checkpoint_of, rejection_of, with_rejection
@@ -38,12 +39,14 @@ def idle(observed: Observed, stable: Revision | None, target: Revision | None, r
     if rejection and not (command and command.verb is Verb.RETRY):
         return replace(resting, record=record, cause=_cause_of(rejection))
     record = replace(record, rejected=tuple(each for each in record.rejected if each != rejection))
-    wait = _wait(observed, target, asked_again=asked_again)
+    way = course(observed, stable, target)
+    wait = _wait(observed, target, way, asked_again=asked_again)
     if wait:
         queued = _queued(observed)
         record = replace(record, rollout=_waiting(observed, queued, wait))
-        return replace(resting, record=record, cause=wait, again=TURN if queued else SOON)
-    return _begun(observed, Canary(stable, target, target), record)
+        gpus = way.gpus if way.lack and wait.reason is way.lack.reason else 0
+        return replace(resting, record=record, cause=wait, gpus=gpus, again=TURN if queued else SOON)
+    return _begun(observed, Canary(stable, target, target), way, record)
 
 
 def _aborted(observed: Observed, target: Revision, record: Record) -> Record:
@@ -71,20 +74,23 @@ def _others_run(observed: Observed, stable: str) -> bool:
     return any(obj["metadata"].get("labels", {}).get(names.REVISION) != stable for obj in running)
 
 
-def _wait(observed: Observed, target: Revision, *, asked_again: bool) -> Cause | None:
+def _wait(observed: Observed, target: Revision, way: Course, *, asked_again: bool) -> Cause | None:
     """Return what a rollout waits for before it begins; it names the revision, which commands ask for."""
-    held = _hold(observed, target, asked_again=asked_again)
+    held = _hold(observed, target, way, asked_again=asked_again)
     return Cause(held.reason, f"revision {target.name} waits: {held.message}") if held else None
 
 
-def _hold(observed: Observed, target: Revision, *, asked_again: bool) -> Cause | None:
+def _hold(observed: Observed, target: Revision, way: Course, *, asked_again: bool) -> Cause | None:
     spec = observed.deployment.spec
     if spec.rollout.paused:
         return Cause(Reason.ROLLOUT_PAUSED, "spec.rollout.paused is true")
     limit = policy_of(observed).max_concurrent_rollouts
     checkpoint = None if asked_again else checkpoint_of(target)
-    return refusal_in_place(spec.rollout.capacity, spec.replicas) or gate(
-        own_entry(observed), observed.peers, limit, checkpoint, observed.now
+    # Who waits for GPUs takes nobody's turn.
+    return (
+        refusal_in_place(spec.rollout.capacity, spec.replicas)
+        or way.lack
+        or gate(own_entry(observed), observed.peers, limit, checkpoint, observed.now)
     )
 
 
@@ -105,7 +111,7 @@ def _queued(observed: Observed) -> RolloutStatus | None:
     return rollout
 
 
-def _begun(observed: Observed, under_way: Canary, record: Record) -> Rollout:
+def _begun(observed: Observed, under_way: Canary, way: Course, record: Record) -> Rollout:
     """Start the canary's pods, at the size of the first step."""
     position = beginning(observed.now)
     steps = promotion(policy_of(observed).steps)
@@ -121,16 +127,17 @@ def _begun(observed: Observed, under_way: Canary, record: Record) -> Rollout:
         stable=under_way.stable,
         target=under_way.target,
         canary=under_way.canary,
-        size=_first_size(observed, under_way.stable.name),
+        size=_first_size(observed, under_way.stable.name, way),
+        gpus=way.gpus,
         record=replace(record, rollout=rollout),
         cause=position.cause,
         again=SOON,
     )
 
 
-def _first_size(observed: Observed, stable: str) -> Size:
+def _first_size(observed: Observed, stable: str, way: Course) -> Size:
     spec, steps = observed.deployment.spec, policy_of(observed).steps
-    sizing = Sizing(strategy_of(spec.rollout.capacity, "", spec.replicas, None), spec.replicas)
+    sizing = Sizing(way.strategy, way.replicas)
     live, ready = Size(0, asked_replicas(observed, stable)), Size(0, ready_replicas(observed, stable))
     return sizing.next_size(capacity_at(steps, 0) if spec.route else FULL, 0, live, ready)
 

@@ -18,6 +18,7 @@ from pilothouse.api.rolloutpolicy import RolloutPolicySpec
 from pilothouse.api.tenantquota import Callers
 from pilothouse.plan.peers import Peer
 from pilothouse.plan.readings import Reading
+from pilothouse.plan.room import Room
 
 Object = dict[str, Any]
 """A Kubernetes object as JSON."""
@@ -43,18 +44,19 @@ class Observed:
 
     `queue_class` and `policy` are None where the name that the spec gives leads nowhere; `policy` is the
     built-in one where the spec names none. `license_policies` and `approvals` are by name, None for one that
-    can't be read; `demands_license_policy` says that without any policy nothing may be served.
-    `tenant_quotas` are the names of those that name this namespace. `pods` is empty unless a Deployment of
-    this ModelDeployment lacks ready replicas or a rollout is under way: pods are read on demand, never
-    watched. `readings` are the counters of the engines that were read just now, `unread` says by pod uid why
-    one could not be; an empty uid stands for Prometheus. `preflights` holds by pod uid the tests that have
+    can't be read; `demands_license_policy` says that without any policy nothing may be served. `room` is
+    what the namespace's TenantQuota lets it have at this moment. `pods` is empty unless a Deployment of this
+    ModelDeployment lacks ready replicas or a rollout is under way: pods are read on demand, never watched.
+    `readings` are the counters of the engines that were read just now, `unread` says by pod uid why one
+    could not be; an empty uid stands for Prometheus. `preflights` holds by pod uid the tests that have
     ended. `peers` are the other ModelDeployments that follow the same policy or whose rollout failed.
     `served_kinds` holds the optional kinds that the API server serves (`HTTPRoute`, `Gateway`). `gateways`
-    holds the Gateways that the route's parentRefs name and that exist. `callers` says by TenantQuota how much
-    the callers may ask for whom this model serves. `fetch` is how far the fetch in one of the pods has come.
-    `pod_files` is the code that new pods are given, by file name, and `hub` where they find hf:// artifacts,
-    empty for the hub itself. `refusals` holds what the API server
-    said when it refused a planned child in this very reconcile.
+    holds the Gateways that the route's parentRefs name and that exist, `controllers` by Gateway who serves
+    it, `gateway_parts` by Gateway what lies beside it for its callers. `callers` says by TenantQuota how
+    much the callers may ask for whom this model serves. `fetch` is how far the fetch in one of the pods has
+    come. `pod_files` is the code that new pods are given, by file name, and `hub` where they find hf://
+    artifacts, empty for the hub itself. `allowed_namespaces` may reach the pods; all may where there are
+    none. `refusals` holds what the API server said when it refused a planned child in this very reconcile.
     """
 
     now: datetime
@@ -64,7 +66,7 @@ class Observed:
     license_policies: Mapping[str, LicensePolicySpec | None] = field(default_factory=dict)
     approvals: Mapping[str, LicenseApprovalSpec | None] = field(default_factory=dict)
     demands_license_policy: bool = False
-    tenant_quotas: tuple[str, ...] = ()
+    room: Room = field(default_factory=Room)
     children: Mapping[ObjectKey, Object] = field(default_factory=dict)
     pods: tuple[Object, ...] = ()
     readings: tuple[Reading, ...] = ()
@@ -72,11 +74,14 @@ class Observed:
     preflights: Mapping[str, PreflightStatus] = field(default_factory=dict)
     peers: tuple[Peer, ...] = ()
     gateways: Mapping[ObjectKey, Object] = field(default_factory=dict)
+    controllers: Mapping[ObjectKey, str] = field(default_factory=dict)
+    gateway_parts: Mapping[ObjectKey, Mapping[ObjectKey, Object]] = field(default_factory=dict)
     served_kinds: frozenset[str] = frozenset()
     callers: Mapping[str, Callers] = field(default_factory=dict)
     fetch: FetchStatus | None = None
     pod_files: Mapping[str, str] = field(default_factory=dict)
     hub: str = ""
+    allowed_namespaces: tuple[str, ...] = ()
     refusals: Mapping[ObjectKey, str] = field(default_factory=dict)
 
     def children_of_kind(self, kind: str) -> list[Object]:

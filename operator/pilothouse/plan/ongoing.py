@@ -58,6 +58,7 @@ def _moved(observed: Observed, under_way: Canary, record: Record, turn: _Turn) -
         canary=under_way.canary,
         weight=position.weight,
         size=size,
+        gpus=situation.gpus,
         record=replace(
             record, rollout=_rollout_status(situation, position, replace(evidence, analysis=analysis))
         ),

@@ -9,9 +9,12 @@ from pilothouse.plan.acceptance import refusal_of
 from pilothouse.plan.conditions import findings
 from pilothouse.plan.course import rollout_of
 from pilothouse.plan.events import events_of
+from pilothouse.plan.gpuroom import allot, need_of
+from pilothouse.plan.kueue import queue_name
 from pilothouse.plan.licenses import Licenses, licenses_of
 from pilothouse.plan.lifecycle import lifecycle_of
 from pilothouse.plan.modelinfo import model_infos
+from pilothouse.plan.network import network_policy
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
 from pilothouse.plan.podfiles import config_map
 from pilothouse.plan.podlayout import digest_of
@@ -20,6 +23,7 @@ from pilothouse.plan.record import record_of
 from pilothouse.plan.revision import Revision, hash_of, inputs_of, is_forged, next_number, revisions_of
 from pilothouse.plan.rollout import Rollout
 from pilothouse.plan.route import http_route
+from pilothouse.plan.routecallers import route_callers
 from pilothouse.plan.serving import asked_replicas, stable_of
 from pilothouse.plan.status import decides, look_again_after, status_of
 from pilothouse.plan.types import Plan
@@ -28,6 +32,8 @@ from pilothouse.plan.workload import revision_objects, stable_service
 _NEXT: Final = timedelta(seconds=1)
 """When to look again after a prune: one that is planned after a write is the next reconcile's to do."""
 
+_ROUTING: Final = frozenset({"HTTPRoute", "Middleware"})
+
 
 def plan(observed: Observed) -> Plan:
     """Decide what to do for one ModelDeployment that parses and is not being deleted."""
@@ -35,8 +41,11 @@ def plan(observed: Observed) -> Plan:
     licenses = licenses_of(observed, revisions)
     target = _target(observed, revisions) if licenses.declared.allowed and not refusal else None
     rollout = _rollout(observed, revisions, target, licenses)
-    found = findings(observed, rollout, refusal, licenses)
-    objects = _objects(observed, rollout, licenses)
+    wanted = [(revision, _replicas(observed, rollout, revision, licenses)) for revision in rollout.running]
+    pods = allot(observed, wanted)
+    need = need_of(observed, wanted, pods, rollout.gpus)
+    found = findings(observed, rollout, refusal, licenses, need)
+    objects = _objects(observed, rollout, pods)
     prunes = _prunes(observed, objects)
     ends = licenses.look_again_after(observed.now)
     waits = (look_again_after(observed, found), ends, rollout.again, _NEXT if prunes else None)
@@ -49,6 +58,7 @@ def plan(observed: Observed) -> Plan:
         requeue_after=_sooner(*waits),
         commits=decides(observed.deployment.status, status),
         serves=model_infos(observed.deployment, rollout),
+        gpus=need,
     )
 
 
@@ -81,19 +91,26 @@ def _target(observed: Observed, revisions: dict[str, Revision]) -> Revision | No
     return Revision(name, next_number(revisions), inputs, template, lifecycle, digest_of(observed.pod_files))
 
 
-def _objects(observed: Observed, rollout: Rollout, licenses: Licenses) -> list[Object]:
+def _objects(observed: Observed, rollout: Rollout, pods: dict[str, int]) -> list[Object]:
     deployment = observed.deployment
     objects = [
         obj
         for revision in rollout.running
         for obj in [
             *config_map(observed, revision),
-            *revision_objects(deployment, revision, _replicas(observed, rollout, revision, licenses)),
+            *revision_objects(deployment, revision, pods[revision.name], queue_name(observed, revision)),
         ]
     ]
-    traffic = _traffic(observed, rollout)
+    traffic, fence = _traffic(observed, rollout), _fence(observed) if objects else []
     # A rollback must not wait for anything; a new backend must be there before it is named.
-    return [*traffic, *objects] if _backends_exist(observed, rollout) else [*objects, *traffic]
+    backends_exist = _backends_exist(observed, rollout)
+    return [*traffic, *fence, *objects] if backends_exist else [*fence, *objects, *traffic]
+
+
+def _fence(observed: Observed) -> list[Object]:
+    """Return the NetworkPolicy, where it is known whom it is to let in."""
+    namespaces = observed.allowed_namespaces
+    return [network_policy(observed.deployment, namespaces)] if namespaces else []
 
 
 def _traffic(observed: Observed, rollout: Rollout) -> list[Object]:
@@ -124,7 +141,8 @@ def _route(observed: Observed, rollout: Rollout) -> list[Object]:
     route, queue_class = observed.deployment.spec.route, observed.queue_class
     if not route or not queue_class or not rollout.stable or "HTTPRoute" not in observed.served_kinds:
         return []
-    return [http_route(observed.deployment, route, queue_class, rollout.weights)]
+    callers = route_callers(observed)
+    return [*callers.objects, http_route(observed.deployment, route, queue_class, rollout.weights, callers)]
 
 
 def _prunes(observed: Observed, objects: list[Object]) -> tuple[ObjectKey, ...]:
@@ -143,5 +161,6 @@ def _prunes(observed: Observed, objects: list[Object]) -> tuple[ObjectKey, ...]:
 
 
 def _is_held(observed: Observed, key: ObjectKey) -> bool:
-    """Keep the live route while its lane is unknown: what serves goes on serving."""
-    return key.kind == "HTTPRoute" and bool(observed.deployment.spec.route) and not observed.queue_class
+    """Keep the live route while its lane is unknown, and what it names: what serves goes on serving."""
+    lane_is_unknown = bool(observed.deployment.spec.route) and not observed.queue_class
+    return key.kind in _ROUTING and lane_is_unknown

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from pilothouse.names import Reason
-from pilothouse.plan.cause import Cause, refused_child
+from pilothouse.plan.cause import Cause
 from pilothouse.plan.observed import Object, ObjectKey, Observed
+from pilothouse.plan.refused import refused_child
 from pilothouse.plan.route import gateway_keys
 
 _ROUTE: Final = frozenset({"HTTPRoute"})

@@ -27,6 +27,7 @@ class Rollout:
 
     `target` is what the spec asks for, None where it can't be carried out; `former` are those that gave way
     and may still get requests. `weight` is the canary's, in percent. `size` holds while there is a canary.
+    `gpus` are those that the whole way needs, of a rollout that runs or waits for them.
     `cause` says why the target does not serve yet, and `again` when to look again.
     """
 
@@ -36,6 +37,7 @@ class Rollout:
     former: tuple[Revision, ...] = ()
     weight: int = 0
     size: Size = field(default_factory=lambda: Size(0, 0))
+    gpus: int = 0
     record: Record = field(default_factory=Record)
     cause: Cause | None = None
     observed_weight: float | None = None

@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Final
 
 from pilothouse.api.rolloutpolicy import BUILT_IN, RolloutPolicySpec, Step
-from pilothouse.plan.capacity import Size, Sizing, strategy_of
+from pilothouse.plan.capacity import Size, Sizing
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.commands import Command, command_of
 from pilothouse.plan.decision import Situation
 from pilothouse.plan.diagnosis import diagnose
+from pilothouse.plan.gpuroom import Course, course
 from pilothouse.plan.hard import failure_of
 from pilothouse.plan.license import LicenseVerdict
 from pilothouse.plan.measure import Arms, Measured, measured, remembered
@@ -20,7 +21,7 @@ from pilothouse.plan.position import position_of
 from pilothouse.plan.preflight import PreflightOutcome, outcome
 from pilothouse.plan.programmed import route_trouble
 from pilothouse.plan.revision import Revision
-from pilothouse.plan.serving import deployment_of, ready_replicas
+from pilothouse.plan.serving import asked_replicas, deployment_of, ready_replicas
 
 _NOT_TESTED: Final = PreflightOutcome((), None, ())
 
@@ -42,8 +43,8 @@ def situation_of(
     position, policy = position_of(status, observed.now), policy_of(observed)
     ready = Size(ready_replicas(observed, canary), ready_replicas(observed, stable))
     spec, lack = observed.deployment.spec, _lack(observed, canary)
-    strategy = strategy_of(spec.rollout.capacity, position.capacity, spec.replicas, lack)
-    sizing = Sizing(strategy, spec.replicas)
+    way = course(observed, under_way.stable, under_way.canary, position.capacity, lack)
+    sizing = Sizing(way.strategy, way.replicas)
     # On the way to a step the one before it is what has been judged.
     judged = position.step if position.held_since else position.step - 1
     proves = _is_last_comparison(policy.steps, max(0, judged), sizing)
@@ -66,7 +67,8 @@ def situation_of(
         checks=evidence.checks,
         sizing=sizing,
         ready=ready,
-        lack=lack,
+        gpus=way.gpus,
+        lack=lack or _awaited(observed, canary, way),
         route=route_trouble(observed) if spec.route else None,
         stable_down_since=_down_since(observed, stable),
     )
@@ -110,6 +112,11 @@ def _preflight(observed: Observed, policy: RolloutPolicySpec, canary: str) -> Pr
 def _lack(observed: Observed, canary: str) -> Cause | None:
     live = deployment_of(observed, canary)
     return diagnose(live, observed.pods) if live else None
+
+
+def _awaited(observed: Observed, canary: str, way: Course) -> Cause | None:
+    """Return why no more pods are asked for, once all of those that are asked for are ready."""
+    return way.lack if ready_replicas(observed, canary) >= asked_replicas(observed, canary) else None
 
 
 def _down_since(observed: Observed, stable: str) -> datetime | None:

@@ -12,6 +12,7 @@ from pilothouse.api.modeldeploymentstatus import (
     Weight,
 )
 from pilothouse.names import ConditionType, Phase, Reason, RolloutState
+from pilothouse.plan.capacity import NO_ROOM
 from pilothouse.plan.conditions import Finding, as_conditions, finding_of
 from pilothouse.plan.licenses import Licenses
 from pilothouse.plan.observed import Observed
@@ -22,7 +23,6 @@ from pilothouse.plan.serving import ready_replicas
 
 _HISTORY: Final = 10
 
-_WAITS_FOR_ROOM: Final = frozenset({Reason.INSUFFICIENT_GPU, Reason.UNSCHEDULABLE, Reason.QUOTA_EXCEEDED})
 _STARTS: Final = frozenset({Reason.STARTING, Reason.SCALING, Reason.ROUTE_PENDING})
 
 
@@ -98,7 +98,7 @@ def _phase(observed: Observed, rollout: Rollout, found: list[Finding]) -> Phase:
     if ready.reason in _STARTS:
         return Phase.STARTING
     serves = ready_replicas(observed, rollout.stable.name) > 0
-    return Phase.PENDING if ready.reason in _WAITS_FOR_ROOM and not serves else Phase.DEGRADED
+    return Phase.PENDING if ready.reason in NO_ROOM and not serves else Phase.DEGRADED
 
 
 def _phase_of_rollout(rollout: Rollout) -> Phase | None:

@@ -1,10 +1,11 @@
 """The output of every decision: what `act` carries out and nothing more."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
 from pilothouse.names import Reason
+from pilothouse.plan.gpuroom import GpuNeed
 from pilothouse.plan.modelinfo import ModelInfo
 from pilothouse.plan.observed import Object, ObjectKey
 
@@ -26,7 +27,7 @@ class Plan:
     `status` is the whole new status as JSON. `commits` says that the status holds a decision which must be on
     record before it is carried out: a promotion, a rollback, a counted sample. `requeue_after` says when to
     look again though nothing has happened. `serves` are the revisions that run, None where that can't be
-    told.
+    told. `gpus` are to be taken before anything is carried out.
     """
 
     objects: tuple[Object, ...]
@@ -36,3 +37,4 @@ class Plan:
     requeue_after: timedelta | None
     commits: bool = False
     serves: tuple[ModelInfo, ...] | None = None
+    gpus: GpuNeed = field(default_factory=GpuNeed)

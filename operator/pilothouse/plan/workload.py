@@ -14,11 +14,13 @@ SERVICE_PORT: Final = 80
 _REVISION_HISTORY: Final = 1
 
 
-def revision_objects(deployment: ModelDeployment, revision: Revision, replicas: int) -> list[Object]:
+def revision_objects(
+    deployment: ModelDeployment, revision: Revision, replicas: int, queue_name: str = ""
+) -> list[Object]:
     """Return all children of one revision, the frozen inputs first: nothing runs that is not on record."""
     return [
         controller_revision(deployment, revision),
-        engine_deployment(deployment, revision, replicas),
+        engine_deployment(deployment, revision, replicas, queue_name),
         revision_service(deployment, revision),
         disruption_budget(deployment, revision),
     ]
@@ -35,12 +37,18 @@ def controller_revision(deployment: ModelDeployment, revision: Revision) -> Obje
     }
 
 
-def engine_deployment(deployment: ModelDeployment, revision: Revision, replicas: int) -> Object:
-    """Run the revision's pods. Only `replicas` ever changes; a restart never takes capacity away first."""
+def engine_deployment(
+    deployment: ModelDeployment, revision: Revision, replicas: int, queue_name: str = ""
+) -> Object:
+    """Run the revision's pods. Only `replicas` ever changes; a restart never takes capacity away first.
+
+    With a `queue_name` Kueue says when they may run.
+    """
+    queue = {names.KUEUE_QUEUE: queue_name} if queue_name else {}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": revision_metadata(deployment, revision),
+        "metadata": revision_metadata(deployment, revision, **queue),
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": selector_labels(deployment, revision.name)},
@@ -100,10 +108,10 @@ def owned_metadata(deployment: ModelDeployment, name: str, **labels: str) -> Obj
     }
 
 
-def revision_metadata(deployment: ModelDeployment, revision: Revision) -> Object:
+def revision_metadata(deployment: ModelDeployment, revision: Revision, **labels: str) -> Object:
     """Metadata of a child that belongs to one revision."""
     name = names.child_name(deployment.metadata.name, revision.name)
-    return owned_metadata(deployment, name, **{names.REVISION: revision.name})
+    return owned_metadata(deployment, name, **{names.REVISION: revision.name}, **labels)
 
 
 def _service(deployment: ModelDeployment, metadata: Object, revision: str) -> Object:

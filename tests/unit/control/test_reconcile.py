@@ -13,6 +13,7 @@ from pilothouse.act.apply import Apply
 from pilothouse.act.events import Events
 from pilothouse.api.common import FieldError
 from pilothouse.control.controllers import Controllers
+from pilothouse.control.gpuledger import GpuLedger
 from pilothouse.control.outcome import DONE, Outcome, Result
 from pilothouse.control.queue import Priority
 from pilothouse.control.reconcile import Decisions, Reconcile
@@ -77,6 +78,7 @@ class World:
             kube=self.kube,
             events=Events(self.kube, "test", lambda: NOW),
             models=self.models,
+            gpus=GpuLedger(self.store),
         )
         return await Controllers(self.store, self.kube, {KEY.kind: reconcile})(KEY)
 

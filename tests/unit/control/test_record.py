@@ -12,6 +12,7 @@ from fake_looks import BARE, NO_LOOKS
 from pilothouse.act.apply import Apply
 from pilothouse.act.events import Events
 from pilothouse.control.controllers import Controllers
+from pilothouse.control.gpuledger import GpuLedger
 from pilothouse.control.outcome import DONE, Outcome, Result
 from pilothouse.control.queue import Priority
 from pilothouse.control.reconcile import Decisions, Reconcile
@@ -78,6 +79,7 @@ class World:
             kube=self.kube,
             events=Events(self.kube, "test", lambda: NOW),
             models=Models(),
+            gpus=GpuLedger(self.store),
         )
         return await Controllers(self.store, self.kube, {KEY.kind: reconcile})(KEY)
 

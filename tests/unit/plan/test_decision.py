@@ -48,6 +48,7 @@ def situation(**changes: Any) -> Situation:
         "preflight": PASSED,
         "checks": (),
         "sizing": Sizing(Strategy.SURGE, 2),
+        "gpus": 4,
         "ready": Size(canary=1, stable=2),
         "lack": None,
         "route": None,

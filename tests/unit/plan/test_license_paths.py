@@ -315,10 +315,3 @@ def test_the_history_names_the_approval_under_which_it_served() -> None:
 
     assert (entry["policy"], entry["approval"], entry["ticket"]) == ("corporate", "la-1", "LEGAL-123")
     assert entry["checkpointSource"] == "hf://Qwen/Qwen2.5-Coder-7B-Instruct"
-
-
-def test_a_quota_that_nobody_enforces_is_not_claimed() -> None:
-    after = plan(observed(model_deployment(), tenant_quotas=("team-ide",)))
-
-    assert condition(after, "QuotaReserved")["status"] == "Unknown"
-    assert condition(after, "QuotaReserved")["reason"] == "QuotaNotEnforced"

@@ -1,0 +1,58 @@
+"""One TenantQuota, looked at once: what stands behind it, who may go on, and what its status says."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from pilothouse.act.apply import Apply
+from pilothouse.act.kube import Kube
+from pilothouse.act.status import write_status
+from pilothouse.api.common import field_errors
+from pilothouse.api.tenantquota import TenantQuota
+from pilothouse.control.gpuledger import GpuLedger
+from pilothouse.control.outcome import DONE, Outcome, Result
+from pilothouse.observe.store import Store
+from pilothouse.plan.observed import Object, ObjectKey
+from pilothouse.plan.tenantquota import Tenant, plan_tenant, unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class TenantQuotas:
+    """Reconciles TenantQuotas; `wake` is told of the ModelDeployments that can have GPUs now."""
+
+    store: Store
+    ledger: GpuLedger
+    apply: Apply
+    kube: Kube
+    wake: Callable[[ObjectKey], object]
+    now: Callable[[], datetime]
+
+    async def __call__(self, key: ObjectKey) -> Outcome:
+        """Reconcile; raises what stood in the way."""
+        live = self.store.live(key)
+        if live is None or live["metadata"].get("deletionTimestamp"):
+            return DONE
+        try:
+            quota = TenantQuota.parse(live)
+        except ValidationError as error:
+            await self._say(live, unreadable(live, field_errors(error), self.now()).status)
+            return Outcome(Result.GIVE_UP)
+        children = self.store.children(key, live["metadata"]["uid"])
+        return await self._carry_out(live, self.ledger.tenant(quota, self.now(), children))
+
+    async def _carry_out(self, live: Object, tenant: Tenant) -> Outcome:
+        for key in self.ledger.admissible(tenant):
+            self.wake(key)
+        applied = await self.apply(plan_tenant(tenant), tenant.children)
+        plan = plan_tenant(replace(tenant, refusals=applied.refusals))
+        await self._say(live, plan.status)
+        if plan.requeue_after is None:
+            return DONE
+        return Outcome(Result.AGAIN, plan.requeue_after.total_seconds())
+
+    async def _say(self, live: Object, status: Object) -> None:
+        answer = await write_status(self.kube, live, status)
+        if answer is not None:
+            self.store.upsert(answer)
