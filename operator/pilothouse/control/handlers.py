@@ -13,7 +13,7 @@ import kopf
 
 from pilothouse.act.credentials import Credentials
 from pilothouse.control.queue import SETTLE_SECONDS, Queue
-from pilothouse.kinds import CHILDREN, CHILDREN_SELECTOR, WATCHED, Kind
+from pilothouse.kinds import CHILDREN, CHILDREN_SELECTOR, GATEWAY, WATCHED, Kind
 from pilothouse.names import FIELD_MANAGER
 from pilothouse.observe.store import Store, version_of
 from pilothouse.plan.observed import Object, ObjectKey, key_of
@@ -44,7 +44,7 @@ def observer(store: Store, queue: Queue[ObjectKey], relisted: Callable[[], None]
         if not changed:
             return
         for dependant in affected | store.affected_by(key):
-            if key.kind in _CHILDREN:
+            if key.kind in _CHILDREN or dependant.kind == GATEWAY.name:
                 queue.add_after(dependant, SETTLE_SECONDS)
             else:
                 queue.add(dependant)

@@ -6,6 +6,7 @@ matched exactly.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from pilothouse import names
@@ -21,12 +22,22 @@ _DEFAULT_PORTS: Final = {"HTTP": 80, "HTTPS": 443}
 
 _LAST_WORDS_SECONDS: Final = 5
 
-_STRIPPED_HEADERS: Final = ["X-Vllm-Priority", "X-data-parallel-rank", "X-Session-ID"]
-"""What vLLM obeys and a client may not set."""
+
+@dataclass(frozen=True, slots=True)
+class RouteCallers:
+    """What a route does about who calls: headers to remove, filters in their order, the objects they name."""
+
+    removed: tuple[str, ...]
+    filters: tuple[Object, ...] = ()
+    objects: tuple[Object, ...] = ()
 
 
 def http_route(
-    deployment: ModelDeployment, route: Route, queue_class: QueueClass, weights: Mapping[str, int]
+    deployment: ModelDeployment,
+    route: Route,
+    queue_class: QueueClass,
+    weights: Mapping[str, int],
+    callers: RouteCallers,
 ) -> Object:
     """Route by `weights`, percent per revision.
 
@@ -40,6 +51,7 @@ def http_route(
                 f"{route.path_prefix}{path}",
                 _timeout(deployment, queue_class),
                 _backends(deployment, weights),
+                callers,
             )
             for path in _METHODS
         ],
@@ -73,11 +85,12 @@ def base_url(deployment: ModelDeployment, gateways: Mapping[ObjectKey, Object]) 
     return f"{origin}{route.path_prefix}/v1" if origin else ""
 
 
-def _rule(path: str, public_path: str, timeout: str, backends: list[Object]) -> Object:
+def _rule(path: str, public_path: str, timeout: str, backends: list[Object], callers: RouteCallers) -> Object:
     return {
         "matches": [{"path": {"type": "Exact", "value": public_path}, "method": _METHODS[path]}],
         "filters": [
-            {"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": _STRIPPED_HEADERS}},
+            {"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": list(callers.removed)}},
+            *callers.filters,
             {
                 "type": "URLRewrite",
                 "urlRewrite": {"path": {"type": "ReplaceFullPath", "replaceFullPath": path}},

@@ -109,7 +109,7 @@ def test_a_child_that_loses_its_label_is_no_child(store: Store) -> None:
 def test_dependants_follow_the_reference(store: Store) -> None:
     store.upsert(at(1, manifest()))
     assert store.affected_by(LANE) == {KEY}
-    assert store.affected_by(GATEWAY) == {KEY}
+    assert store.affected_by(GATEWAY) == {KEY, GATEWAY}
     store.upsert(at(2, manifest({"queueClassName": "synthesis"})))
     assert store.affected_by(LANE) == frozenset()
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from builders import GATEWAY, gateway, merged, model_deployment, queue_class
 from pilothouse.api.modeldeployment import ModelDeployment
+from pilothouse.names import NAMING_HEADERS, STEERING_HEADERS
 from pilothouse.plan.observed import Object
-from pilothouse.plan.route import base_url, gateway_keys, http_route
+from pilothouse.plan.route import RouteCallers, base_url, gateway_keys, http_route
 
 DURATION = re.compile(r"([0-9]{1,5}(h|m|s|ms)){1,4}")
 """What the Gateway API takes as a duration."""
@@ -27,7 +28,8 @@ def route_of(
     assert deployment.spec.route
     lane = queue_class({"requests": {"timeout": timeout}})
     shares = {"0123456789": 100} if weights is None else weights
-    return dict(http_route(deployment, deployment.spec.route, lane, shares)["spec"])
+    callers = RouteCallers((*STEERING_HEADERS, *NAMING_HEADERS))
+    return dict(http_route(deployment, deployment.spec.route, lane, shares, callers)["spec"])
 
 
 def url(deployment: ModelDeployment, **spec: object) -> str:
