@@ -113,8 +113,9 @@ def _operator(
         models=models,
         gpus=ledger,
     )
-    tenant_quotas = TenantQuotas(store, ledger, apply, kube, queue.add, _now)
-    gateways = Gateways(store, partial(traffic, store), apply)
+    look = partial(traffic, store)
+    tenant_quotas = TenantQuotas(store, ledger, apply, kube, queue.add, look, _now)
+    gateways = Gateways(store, look, apply)
     reconcilers: dict[str, Reconciler] = {
         MODEL_DEPLOYMENT.name: reconcile,
         TENANT_QUOTA.name: tenant_quotas,

@@ -14,8 +14,10 @@ from pilothouse.api.tenantquota import TenantQuota
 from pilothouse.control.gpuledger import GpuLedger
 from pilothouse.control.outcome import DONE, Outcome, Result
 from pilothouse.observe.store import Store
+from pilothouse.plan.enforcement import enforcement
 from pilothouse.plan.observed import Object, ObjectKey
 from pilothouse.plan.tenantquota import Tenant, plan_tenant, unreadable
+from pilothouse.plan.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class TenantQuotas:
     apply: Apply
     kube: Kube
     wake: Callable[[ObjectKey], object]
+    look: Callable[[], Traffic]
     now: Callable[[], datetime]
 
     async def __call__(self, key: ObjectKey) -> Outcome:
@@ -40,7 +43,9 @@ class TenantQuotas:
             await self._say(live, unreadable(live, field_errors(error), self.now()).status)
             return Outcome(Result.GIVE_UP)
         children = self.store.children(key, live["metadata"]["uid"])
-        return await self._carry_out(live, self.ledger.tenant(quota, self.now(), children))
+        tenant = self.ledger.tenant(quota, self.now(), children)
+        held = enforcement(quota, self.look()) if quota.spec.callers else ()
+        return await self._carry_out(live, replace(tenant, enforcement=held))
 
     async def _carry_out(self, live: Object, tenant: Tenant) -> Outcome:
         for key in self.ledger.admissible(tenant):

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pilothouse import names
 from pilothouse.api.common import Condition, FieldError
-from pilothouse.api.tenantquota import GpuUse, TenantQuota, Waiting
+from pilothouse.api.tenantquota import Enforcement, GpuUse, TenantQuota, Waiting
 from pilothouse.names import ConditionType, Reason
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.conditions import Finding, as_conditions, fails, holds, summary
@@ -44,6 +44,7 @@ class Tenant:
 
     `limits` is None where Pilothouse does not admit its GPUs. `active` counts the GPUs of pods that are not
     being deleted. `rivals` are the other TenantQuotas that name one of its namespaces, by namespace.
+    `enforcement` says where the limits of its callers are held.
     """
 
     now: datetime
@@ -55,6 +56,7 @@ class Tenant:
     rivals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     children: Mapping[ObjectKey, Object] = field(default_factory=dict)
     refusals: Mapping[ObjectKey, str] = field(default_factory=dict)
+    enforcement: tuple[Enforcement, ...] = ()
 
 
 def plan_tenant(tenant: Tenant) -> Plan:
@@ -98,6 +100,7 @@ def _status(tenant: Tenant) -> Object:
             "conditions": as_conditions([accepted, *summary([accepted])], before, generation, tenant.now),
             "gpus": _use(tenant),
             "waiting": tuple(_waiting(tenant))[:_MOST_SHOWN],
+            "enforcement": tenant.enforcement,
         }
     )
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
