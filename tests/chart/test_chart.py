@@ -10,7 +10,7 @@ from pilothouse import kinds, names
 
 READ = {"get", "list", "watch"}
 WRITE = {"create", "patch", "delete"}
-READ_ONLY = (kinds.MODEL_DEPLOYMENT, *kinds.REFERENCED, *kinds.GOVERNING)
+READ_ONLY = (*kinds.RECONCILED, *kinds.REFERENCED, *kinds.GOVERNING)
 POD_MONITOR = "monitoring.coreos.com/v1/PodMonitor"
 CHART = str(Path(__file__).parents[2] / "charts/pilothouse")
 
@@ -52,8 +52,8 @@ def test_what_is_granted_is_what_the_code_asks_for() -> None:
     assert granted == {
         **{(kind.group, kind.plural): READ for kind in READ_ONLY},
         **{(kind.group, kind.plural): READ | WRITE for kind in kinds.CHILDREN},
-        (names.GROUP, "modeldeployments/status"): {"patch"},
-        (names.GROUP, "modeldeployments/finalizers"): {"update"},
+        **{(names.GROUP, f"{kind}/status"): {"patch"} for kind in ("modeldeployments", "tenantquotas")},
+        **{(names.GROUP, f"{kind}/finalizers"): {"update"} for kind in ("modeldeployments", "tenantquotas")},
         (kinds.POD.group, kinds.POD.plural): {"list"},
         (kinds.EVENT.group, kinds.EVENT.plural): {"create"},
         ("apiextensions.k8s.io", "customresourcedefinitions"): {"list", "watch"},
@@ -161,6 +161,7 @@ def test_a_mirror_of_the_hub_is_told_to_the_operator_only_where_there_is_one() -
         ("replicas", "-1"),
         ("hub.endpoint", "hub"),
         ("queueClasses.create", "perhaps"),
+        ("network.allowedNamespaces", "{Team_IDE}"),
     ],
 )
 def test_a_value_that_means_nothing_is_refused_by_name(field: str, value: str) -> None:
@@ -233,3 +234,13 @@ def test_a_license_policy_is_demanded_only_where_a_value_says_so() -> None:
 
     assert demanded not in _environment()
     assert _environment("--set", "licenses.requirePolicy=true")[demanded] == "true"
+
+
+def test_the_namespaces_that_may_reach_engines_are_told_to_the_operator_only_where_there_are_any() -> None:
+    allowed = "PILOTHOUSE_ALLOWED_NAMESPACES"
+
+    assert allowed not in _environment()
+    assert (
+        _environment("--set", "network.allowedNamespaces={gateways,prometheus}")[allowed]
+        == "gateways,prometheus"
+    )
