@@ -67,7 +67,7 @@ def test_the_second_model_waits_in_line_and_goes_on_when_the_first_gives_its_gpu
     wait_for("the queue to tell", lambda: queue(team) == [("second", 1)], seconds=DEADLINE)
 
     assert not team.pods("second")
-    assert "1" in team.condition("second", QUOTA_RESERVED)["message"]
+    assert "position 1" in team.condition("second", QUOTA_RESERVED)["message"]
 
     team.kubectl("scale", "md/first", "--replicas=0")
     team.wait_ready("second")
