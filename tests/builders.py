@@ -1,7 +1,7 @@
 """Builders of what tests of plan/ need: specs as people write them, objects as the cluster has them."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -9,6 +9,7 @@ from typing import Any, Self
 from pilothouse.api.modeldeployment import ModelDeployment
 from pilothouse.api.queueclass import QueueClass
 from pilothouse.api.rolloutpolicy import BUILT_IN
+from pilothouse.api.tenantquota import Callers, TenantQuota
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
 from pilothouse.plan.plan import plan
 from pilothouse.plan.revision import hash_of, inputs_of
@@ -86,9 +87,21 @@ def gateway(*, programmed: bool = True) -> Object:
     }
 
 
-def observed(deployment: ModelDeployment | None = None, **fields: Any) -> Observed:
-    """What one reconcile sees of a cluster where everything that is referred to exists."""
+def tenant_quota(name: str, callers: Callers, status: Object | None = None) -> TenantQuota:
+    """A tenant of the namespace of its own name."""
+    spec = {"namespaces": [name], "callers": callers}
+    return TenantQuota.parse({"metadata": {"name": name}, "spec": spec, "status": status or {}})
+
+
+def observed(
+    deployment: ModelDeployment | None = None, callers: Mapping[str, Callers] | None = None, **fields: Any
+) -> Observed:
+    """What one reconcile sees of a cluster where everything that is referred to exists.
+
+    `callers` is short for the `tenants` who have them.
+    """
     fields = {
+        "tenants": {name: tenant_quota(name, each) for name, each in (callers or {}).items()},
         "queue_class": queue_class(),
         "policy": BUILT_IN,
         "gateways": {GATEWAY: gateway()},

@@ -12,7 +12,6 @@ from pilothouse.api.modeldeployment import ModelDeployment
 from pilothouse.api.modeldeploymentstatus import FetchStatus, PreflightStatus
 from pilothouse.api.queueclass import QueueClass
 from pilothouse.api.rolloutpolicy import BUILT_IN, RolloutPolicy, RolloutPolicySpec
-from pilothouse.api.tenantquota import Callers, TenantQuota
 from pilothouse.kinds import (
     DEPLOYMENT,
     GATEWAY,
@@ -20,9 +19,9 @@ from pilothouse.kinds import (
     LICENSE_POLICY,
     QUEUE_CLASS,
     ROLLOUT_POLICY,
-    TENANT_QUOTA,
     Kind,
 )
+from pilothouse.observe.callers import tenants
 from pilothouse.observe.measured import Measured
 from pilothouse.observe.peers import peers
 from pilothouse.observe.references import references
@@ -111,7 +110,7 @@ class Gather:
             controllers=controllers(self.store, gateways),
             gateway_parts=gateway_parts(self.store, gateways),
             served_kinds=self.store.served_kinds,
-            callers=self._callers(deployment),
+            tenants=tenants(self.store, deployment),
             fetch=fetch,
             pod_files=self.installation.pod_files,
             hub=self.installation.hub,
@@ -137,17 +136,6 @@ class Gather:
     def _approvals(self) -> dict[str, LicenseApprovalSpec | None]:
         found = self._all(LICENSE_APPROVAL)
         return {obj["metadata"]["name"]: _approval_or_none(obj) for obj in found}
-
-    def _callers(self, deployment: ModelDeployment) -> dict[str, Callers]:
-        """Return the limits of those who may call: the namespace's own tenant, and those that are let in."""
-        route, namespace = deployment.spec.route, deployment.metadata.namespace
-        invited = route.allow_tenants if route else ()
-        quotas = (TenantQuota.parse(obj) for obj in self._all(TENANT_QUOTA))
-        return {
-            quota.metadata.name: quota.spec.callers
-            for quota in quotas
-            if quota.spec.callers and (namespace in quota.spec.namespaces or quota.metadata.name in invited)
-        }
 
     def _all(self, kind: Kind) -> Iterator[Object]:
         return (obj for key in self.store.keys(kind) if (obj := self.store.get(key)))

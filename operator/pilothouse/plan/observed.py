@@ -15,7 +15,7 @@ from pilothouse.api.modeldeployment import ModelDeployment
 from pilothouse.api.modeldeploymentstatus import FetchStatus, PreflightStatus
 from pilothouse.api.queueclass import QueueClass
 from pilothouse.api.rolloutpolicy import RolloutPolicySpec
-from pilothouse.api.tenantquota import Callers
+from pilothouse.api.tenantquota import Callers, TenantQuota
 from pilothouse.plan.peers import Peer
 from pilothouse.plan.readings import Reading
 from pilothouse.plan.room import Room
@@ -52,11 +52,12 @@ class Observed:
     ended. `peers` are the other ModelDeployments that follow the same policy or whose rollout failed.
     `served_kinds` holds the optional kinds that the API server serves (`HTTPRoute`, `Gateway`). `gateways`
     holds the Gateways that the route's parentRefs name and that exist, `controllers` by Gateway who serves
-    it, `gateway_parts` by Gateway what lies beside it for its callers. `callers` says by TenantQuota how
-    much the callers may ask for whom this model serves. `fetch` is how far the fetch in one of the pods has
-    come. `pod_files` is the code that new pods are given, by file name, and `hub` where they find hf://
-    artifacts, empty for the hub itself. `allowed_namespaces` may reach the pods; all may where there are
-    none. `refusals` holds what the API server said when it refused a planned child in this very reconcile.
+    it, `gateway_parts` by Gateway what lies beside it for its callers. `tenants` are by name the TenantQuotas
+    whose callers this model serves, None for one that can't be read: its callers are not served. `fetch` is
+    how far the fetch in one of the pods has come. `pod_files` is the code that new pods are given, by file
+    name, and `hub` where they find hf:// artifacts, empty for the hub itself. `allowed_namespaces` may reach
+    the pods; all may where there are none. `refusals` holds what the API server said when it refused a
+    planned child in this very reconcile.
     """
 
     now: datetime
@@ -77,12 +78,18 @@ class Observed:
     controllers: Mapping[ObjectKey, str] = field(default_factory=dict)
     gateway_parts: Mapping[ObjectKey, Mapping[ObjectKey, Object]] = field(default_factory=dict)
     served_kinds: frozenset[str] = frozenset()
-    callers: Mapping[str, Callers] = field(default_factory=dict)
+    tenants: Mapping[str, TenantQuota | None] = field(default_factory=dict)
     fetch: FetchStatus | None = None
     pod_files: Mapping[str, str] = field(default_factory=dict)
     hub: str = ""
     allowed_namespaces: tuple[str, ...] = ()
     refusals: Mapping[ObjectKey, str] = field(default_factory=dict)
+
+    @property
+    def callers(self) -> dict[str, Callers]:
+        """How much the callers may ask for whom this model serves, by TenantQuota."""
+        read = (quota for quota in self.tenants.values() if quota)
+        return {quota.metadata.name: quota.spec.callers for quota in read if quota.spec.callers}
 
     def children_of_kind(self, kind: str) -> list[Object]:
         """Live children of one kind, by name."""

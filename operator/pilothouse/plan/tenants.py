@@ -8,7 +8,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from pilothouse.api.tenantquota import Callers, Limits
+from pilothouse.api.tenantquota import Limits, TenantQuota
+from pilothouse.plan.enforcement import GATEWAY
 from pilothouse.plan.observed import Object, Observed
 
 _Field = Callable[[Limits], int | None]
@@ -24,7 +25,7 @@ _DIGITS: Final = 6
 
 def knows_callers(observed: Observed) -> bool:
     """Say whether only known callers are served: some tenant could prove itself, or is asked for by name."""
-    return bool(observed.callers or _invited(observed))
+    return bool(observed.tenants or _invited(observed))
 
 
 def unknown_tenants(observed: Observed) -> list[str]:
@@ -33,15 +34,22 @@ def unknown_tenants(observed: Observed) -> list[str]:
 
 
 def tenant_limits(observed: Observed) -> Object:
-    """Return by tenant that may call what the guard of each pod enforces; what nobody set is left out."""
+    """Return by tenant that may call what the guard of each pod enforces.
+
+    Left out is what nobody set, and what the gateways hold: they see all pods, and shares would refuse more.
+    """
     lane, pods = observed.deployment.spec.queue_class_name, max(1, _ready_pods(observed))
-    return {
-        tenant: dict(_limits(callers, lane, pods)) for tenant, callers in sorted(observed.callers.items())
-    }
+    quotas = sorted((name, quota) for name, quota in observed.tenants.items() if quota)
+    return {name: dict(_limits(quota, lane, pods)) for name, quota in quotas}
 
 
-def _limits(callers: Callers, lane: str, pods: int) -> Iterator[tuple[str, object]]:
-    together, each = (callers.per_tenant, callers.per_queue_class.get(lane, Limits())), (callers.per_user,)
+def _limits(quota: TenantQuota, lane: str, pods: int) -> Iterator[tuple[str, object]]:
+    callers = quota.spec.callers
+    if not callers:
+        return
+    lanes = callers.per_queue_class.get(lane, Limits())
+    together = (_left("perTenant", callers.per_tenant, quota), lanes)
+    each = (_left("perUser", callers.per_user, quota),)
     if (most := _least(together, _concurrency)) is not None:
         yield "concurrentRequests", math.ceil(most / pods)
     if (most := _least(each, _concurrency)) is not None:
@@ -50,6 +58,14 @@ def _limits(callers: Callers, lane: str, pods: int) -> Iterator[tuple[str, objec
         yield "perMinute", rates
     if rates := dict(_rates(each, pods)):
         yield "perUserPerMinute", rates
+
+
+def _left(group: str, limits: Limits, quota: TenantQuota) -> Limits:
+    """Take out what the gateways hold, by what the TenantQuota's status says of it."""
+    held = {each.limit for each in quota.status.enforcement if each.enforced and each.where == GATEWAY}
+    if f"{group}.requestsPerMinute" not in held:
+        return limits
+    return limits.model_copy(update={"requests_per_minute": None})
 
 
 def _concurrency(limits: Limits) -> int | None:

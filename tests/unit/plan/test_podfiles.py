@@ -3,7 +3,6 @@
 import json
 
 from builders import Cluster, model_deployment, observed, queue_class
-from pilothouse.api.tenantquota import Callers
 from pilothouse.plan.observed import Object, ObjectKey
 
 CODE = {"pilothouse_guard.py": "one", "pilothouse_fetch.py": "two"}
@@ -115,25 +114,6 @@ def test_settings_stay_in_force_while_the_queue_class_is_gone() -> None:
     cluster.change(queue_class=None).tick()
 
     assert settings(cluster) == before
-
-
-def test_a_tenants_limit_is_shared_among_the_ready_pods_and_rounded_up() -> None:
-    callers = Callers.model_validate(
-        {
-            "auth": {"apiKeys": {"secretNames": ["keys"]}},
-            "perTenant": {"concurrentRequests": 9},
-            "perUser": {"concurrentRequests": 1},
-            "perQueueClass": {
-                "completion": {"concurrentRequests": 5},
-                "synthesis": {"concurrentRequests": 1},
-            },
-        }
-    )
-    cluster = served(callers={"team-ide": callers})
-    cluster.tick()
-
-    limits = {"concurrentRequests": 3, "perUserConcurrentRequests": 1}
-    assert settings(cluster)["tenants"] == {"team-ide": limits}
 
 
 def test_pods_of_an_older_operator_are_given_no_files() -> None:
