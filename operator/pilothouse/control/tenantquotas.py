@@ -13,16 +13,21 @@ from pilothouse.api.common import field_errors
 from pilothouse.api.tenantquota import TenantQuota
 from pilothouse.control.gpuledger import GpuLedger
 from pilothouse.control.outcome import DONE, Outcome, Result
+from pilothouse.kinds import MODEL_DEPLOYMENT
 from pilothouse.observe.store import Store
 from pilothouse.plan.enforcement import enforcement
-from pilothouse.plan.observed import Object, ObjectKey
+from pilothouse.plan.observed import Object, ObjectKey, key_of
 from pilothouse.plan.tenantquota import Tenant, plan_tenant, unreadable
 from pilothouse.plan.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)
 class TenantQuotas:
-    """Reconciles TenantQuotas; `wake` is told of the ModelDeployments that can have GPUs now."""
+    """Reconciles TenantQuotas.
+
+    `wake` is told of the ModelDeployments that can have GPUs now, and of those whose guards have to hold more
+    or less now that the gateways hold other limits.
+    """
 
     store: Store
     ledger: GpuLedger
@@ -59,5 +64,13 @@ class TenantQuotas:
 
     async def _say(self, live: Object, status: Object) -> None:
         answer = await write_status(self.kube, live, status)
-        if answer is not None:
-            self.store.upsert(answer)
+        if answer is None:
+            return
+        self.store.upsert(answer)
+        if answer["status"].get("enforcement") != (live.get("status") or {}).get("enforcement"):
+            self._wake_models(key_of(live))
+
+    def _wake_models(self, quota: ObjectKey) -> None:
+        for key in self.store.affected_by(quota):
+            if key.kind == MODEL_DEPLOYMENT.name:
+                self.wake(key)
