@@ -33,6 +33,15 @@ class Cluster:
         pages = self.rest.pages(kind, namespace=namespace, selector=selector)
         return [obj async for page in pages for obj in page.items]
 
+    async def names(self, kind: Kind, namespace: str) -> frozenset[str]:
+        """Name the objects of a kind in a namespace; what is in them is not read."""
+        pages = self.rest.pages(kind, namespace=namespace, metadata_only=True)
+        return frozenset([obj["metadata"]["name"] async for page in pages for obj in page.items])
+
+    async def served(self, group: str, version: str) -> frozenset[str]:
+        """Name (in plural) the resources of an API version; empty where the cluster lacks it."""
+        return await self.rest.served(group, version)
+
     async def annotate(self, key: ObjectKey, name: str, value: str) -> None:
         """Set one annotation."""
         await self.rest.annotate(key, {name: value})

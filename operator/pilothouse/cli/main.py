@@ -16,10 +16,11 @@ from kubernetes.aio.config import ConfigException
 
 from pilothouse import __version__
 from pilothouse.act.credentials import default_namespace
-from pilothouse.cli import pin, reportforms, verifyforms
+from pilothouse.cli import doctorforms, pin, reportforms, verifyforms
 from pilothouse.cli.asking import examine
 from pilothouse.cli.cluster import Cluster, reach
 from pilothouse.cli.command import command, key_of_model
+from pilothouse.cli.doctor import doctor
 from pilothouse.cli.report import report
 from pilothouse.errors import NothingToDo, PilothouseError
 from pilothouse.names import Verb
@@ -59,7 +60,8 @@ def parser() -> argparse.ArgumentParser:
     called = Path(sys.argv[0]).name
     root = argparse.ArgumentParser(
         prog="kubectl pilothouse" if called.startswith("kubectl-") else "pilothouse",
-        description="Speak of rollouts, report who serves what, verify what pods really serve, pin models.",
+        description="Speak of rollouts, report who serves what, verify what pods serve and what limits hold, "
+        "pin models.",
     )
     root.add_argument("--version", action="version", version=__version__)
     words = root.add_subparsers(required=True, metavar="COMMAND")
@@ -67,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
         _add_verb(words.add_parser(verb, help=help_, description=f"{help_.capitalize()}."), verb)
     _add_report(words.add_parser("report", help="who serves what, under which license, since when"))
     _add_verify(words.add_parser("verify", help="ask every running pod what it serves, and compare"))
+    _add_doctor(words.add_parser("doctor", help="which limits are held in this cluster, and which are not"))
     pin.add(words.add_parser("pin", help="print the pins of a model for a manifest"))
     operator = words.add_parser("operator", help="run the operator, as its image does")
     operator.set_defaults(run=_run_operator)
@@ -94,8 +97,18 @@ def _add_verify(words: argparse.ArgumentParser) -> None:
     words.set_defaults(run=_on_cluster(_verify))
 
 
-def _add_namespace(words: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+def _add_doctor(words: argparse.ArgumentParser) -> None:
+    words.add_argument("-o", "--output", choices=doctorforms.FORMS, default="table")
+    _add_context(words)
+    words.set_defaults(run=_on_cluster(_doctor))
+
+
+def _add_context(words: argparse.ArgumentParser) -> None:
     words.add_argument("--context", help="a context of the kubeconfig; its current one by default")
+
+
+def _add_namespace(words: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    _add_context(words)
     group = words.add_mutually_exclusive_group()
     group.add_argument("-n", "--namespace", help="by default that of the context")
     return group
@@ -130,6 +143,12 @@ async def _verify(cluster: Cluster, arguments: Arguments) -> int:
     pods = await examine(cluster, _namespaces(arguments), arguments.name)
     _print(verifyforms.FORMS[arguments.output](pods))
     return verifyforms.exit_code(pods)
+
+
+async def _doctor(cluster: Cluster, arguments: Arguments) -> int:
+    findings = await doctor(cluster)
+    _print(doctorforms.FORMS[arguments.output](findings))
+    return doctorforms.exit_code(findings)
 
 
 def _run_operator(_: Arguments) -> int:

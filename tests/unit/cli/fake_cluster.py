@@ -7,7 +7,7 @@ from typing import Any
 
 from pilothouse.act.rest import Answer
 from pilothouse.errors import NotFound, PilothouseError, Retryable
-from pilothouse.kinds import Kind
+from pilothouse.kinds import WATCHED, Kind
 from pilothouse.plan.observed import Object, ObjectKey, key_of
 
 
@@ -25,6 +25,8 @@ class FakeCluster:
     refusals: dict[str, PilothouseError] = field(default_factory=dict)
     """By kind, what reading it raises."""
     annotations: list[tuple[ObjectKey, str, str]] = field(default_factory=list)
+    lacks: set[str] = field(default_factory=set)
+    """Kinds, in plural, that the cluster does not have."""
 
     def put(self, *objects: Object) -> "FakeCluster":
         """Store objects."""
@@ -49,6 +51,17 @@ class FakeCluster:
             and namespace in ("", key.namespace)
             and wanted.items() <= obj["metadata"].get("labels", {}).items()
         ]
+
+    async def names(self, kind: Kind, namespace: str) -> frozenset[str]:
+        """Name the objects of a kind."""
+        if kind.name in self.refusals:
+            raise self.refusals[kind.name]
+        return frozenset(obj["metadata"]["name"] for obj in await self.list(kind, namespace))
+
+    async def served(self, group: str, version: str) -> frozenset[str]:
+        """Name the resources of an API version: all that Pilothouse knows, but for those it lacks."""
+        known = {kind.plural for kind in WATCHED if (kind.group, kind.version) == (group, version)}
+        return frozenset(known - self.lacks)
 
     async def annotate(self, key: ObjectKey, name: str, value: str) -> None:
         """Note the annotation."""

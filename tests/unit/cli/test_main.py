@@ -96,6 +96,15 @@ def test_a_moment_that_can_not_be_reported_is_refused(run: Run, moment: str) -> 
     assert run("report", "--as-of", moment) == 2
 
 
+def test_what_is_not_held_is_exit_code_1(
+    run: Run, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("doctor") == 0
+    cluster.lacks = {"httproutes"}
+    assert run("doctor", "-o", "json") == 1
+    assert "install the Gateway API" in capsys.readouterr().out
+
+
 def test_no_running_pod_is_no_failure(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("verify") == 0
     assert capsys.readouterr().out == "No running pods.\n"
