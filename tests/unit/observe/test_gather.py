@@ -49,7 +49,7 @@ LANE = {
 GATEWAY = {
     "apiVersion": "gateway.networking.k8s.io/v1",
     "kind": "Gateway",
-    "metadata": {"name": "models", "namespace": "gateways"},
+    "metadata": {"name": "models", "namespace": "gateways", "uid": "g1"},
     "spec": {},
 }
 
