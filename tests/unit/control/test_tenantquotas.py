@@ -1,71 +1,85 @@
-"""What a TenantQuota's reconcile tells others: the models whose guards hold what its gateways do not."""
+"""One TenantQuota, looked at once; whether the API server takes what is sent is tested on a real one."""
 
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
-from builders import NOW, gateway, manifest, merged
+from builders import NOW, manifest
 from fake_kube import FakeKube
 from pilothouse.act.apply import Apply
 from pilothouse.control.gpuledger import GpuLedger
+from pilothouse.control.outcome import DONE, Outcome, Result
 from pilothouse.control.tenantquotas import TenantQuotas
 from pilothouse.observe.store import Store
 from pilothouse.observe.traffic import traffic
-from pilothouse.plan.observed import Object, ObjectKey, key_of
+from pilothouse.plan.observed import Object, ObjectKey
 
-QUOTA: Object = {
-    "apiVersion": "pilothouse.dev/v1alpha1",
-    "kind": "TenantQuota",
-    "metadata": {"name": "team-ide"},
-    "spec": {
-        "namespaces": ["team-ide"],
-        "callers": {
-            "auth": {"apiKeys": {"secretNames": ["keys"]}},
-            "perTenant": {"requestsPerMinute": 60},
-        },
-    },
-}
-MODEL = manifest()
-INVITING = manifest({"route": {"allowTenants": ["team-ide"]}}, name="shared", namespace="team-data", uid="u2")
-FOREIGN = manifest(name="foreign", namespace="team-data", uid="u3")
+QUOTA = ObjectKey("TenantQuota", "", "team-ide")
+MODEL = ObjectKey("ModelDeployment", "team-ide", "qwen-coder")
 
 
-@dataclass
-class Scene:
-    """A quota and models in a Store, and who was woken."""
+def tenant_quota(**spec: object) -> Object:
+    """A TenantQuota of 4 GPUs."""
+    return {
+        "apiVersion": "pilothouse.dev/v1alpha1",
+        "kind": "TenantQuota",
+        "metadata": {"name": "team-ide", "generation": 1},
+        "spec": {"namespaces": ["team-ide"], "gpus": {"total": 4}, **spec},
+    }
 
-    store: Store = field(default_factory=Store)
-    kube: FakeKube = field(default_factory=FakeKube)
-    woken: list[ObjectKey] = field(default_factory=list)
 
-    def know(self, *objects: Object) -> None:
+class World:
+    """A cluster, and whom the reconciler wakes."""
+
+    def __init__(self, *objects: Object) -> None:
+        self.kube, self.store = FakeKube(), Store()
+        self.woken: list[ObjectKey] = []
         for obj in objects:
             self.store.upsert(self.kube.put(obj))
-
-    async def reconcile(self) -> list[ObjectKey]:
-        """Reconcile the quota, and return who was woken."""
-        self.woken.clear()
-        apply, ledger = Apply(self.kube, self.store.upsert), GpuLedger(self.store)
-        look: Any = partial(traffic, self.store)
-        quotas = TenantQuotas(
-            self.store,
-            ledger,
-            apply,
-            self.kube,
-            self.woken.append,
-            look,
-            lambda: NOW,
+        self.reconcile = TenantQuotas(
+            store=self.store,
+            ledger=GpuLedger(self.store),
+            apply=Apply(self.kube, self.store.upsert),
+            kube=self.kube,
+            wake=self.woken.append,
+            look=partial(traffic, self.store),
+            now=lambda: NOW,
         )
-        await quotas(key_of(QUOTA))
-        return sorted(self.woken)
+
+    async def run(self) -> Outcome:
+        """Reconcile once."""
+        return await self.reconcile(QUOTA)
+
+    @property
+    def writes(self) -> list[tuple[str, str]]:
+        """What was asked of the API server: verb and kind."""
+        return [(verb, key.kind) for verb, key in self.kube.requests]
 
 
-async def test_models_are_woken_when_their_guards_have_to_hold_other_limits() -> None:
-    scene = Scene()
-    scene.know(QUOTA, MODEL, INVITING, FOREIGN, gateway())
-    assert await scene.reconcile() == sorted([key_of(MODEL), key_of(INVITING)])
-    assert await scene.reconcile() == []
+async def test_what_is_not_there_costs_nothing() -> None:
+    world = World()
+    assert await world.run() == DONE
+    assert world.writes == []
 
-    owned = {"metadata": {"annotations": {"pilothouse.dev/callers": "External"}}}
-    scene.know(merged(gateway(), owned))
-    assert await scene.reconcile() == sorted([key_of(MODEL), key_of(INVITING)])
+
+async def test_a_resource_quota_is_put_behind_it_and_the_status_is_told_once() -> None:
+    world = World(tenant_quota())
+    assert await world.run() == DONE
+    assert await world.run() == DONE
+    assert world.writes == [("apply", "ResourceQuota"), ("patch_status", "TenantQuota")]
+
+
+async def test_those_that_wait_and_can_have_gpus_are_woken() -> None:
+    world = World(tenant_quota(), manifest())
+    await world.run()
+    assert world.woken == [MODEL]
+
+
+async def test_nobody_is_woken_while_nothing_is_free() -> None:
+    world = World(tenant_quota(gpus={"total": 0}), manifest())
+    await world.run()
+    assert world.woken == []
+
+
+async def test_one_that_can_not_be_read_says_so_and_waits_for_a_change() -> None:
+    world = World(tenant_quota(gpus={"total": "many"}))
+    assert await world.run() == Outcome(Result.GIVE_UP)
+    assert world.writes == [("patch_status", "TenantQuota")]

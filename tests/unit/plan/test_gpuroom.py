@@ -1,0 +1,171 @@
+"""What a TenantQuota means to one ModelDeployment."""
+
+from typing import Any
+
+import pytest
+
+from builders import OTHER_COMMIT, Cluster, by_kind, condition, model_deployment, observed
+from pilothouse.names import KUEUE_QUEUE, Reason
+from pilothouse.plan.cause import Cause
+from pilothouse.plan.plan import plan
+from pilothouse.plan.room import Room
+from pilothouse.plan.types import Plan
+from rollout_scene import Scene, policy, scene
+
+NEW = {"model": {"checkpoint": {"revision": OTHER_COMMIT}}}
+
+
+def room(most: int, **more: Any) -> Room:
+    """Room in the TenantQuota `team-ide` with a limit of 16."""
+    return Room(**{"tenant": "team-ide", "most": most, "held": 0, "limit": 16, "position": 1, **more})
+
+
+def replicas(after: Plan) -> list[int]:
+    """Pods that the Deployments are to have."""
+    return [obj["spec"]["replicas"] for obj in by_kind(after, "Deployment")]
+
+
+def quota(after: Plan) -> tuple[str, str]:
+    """Status and reason of QuotaReserved."""
+    found = condition(after, "QuotaReserved")
+    return found["status"], found["reason"]
+
+
+def test_without_a_quota_nothing_is_limited() -> None:
+    after = plan(observed(model_deployment({"replicas": 9})))
+
+    assert replicas(after) == [9]
+    assert quota(after) == ("True", Reason.NOT_LIMITED)
+
+
+def test_a_new_one_takes_its_gpus_and_says_so() -> None:
+    after = plan(observed(room=room(8)))
+
+    assert replicas(after) == [2]
+    assert (after.gpus.reserved, after.gpus.wanted) == (2, 2)
+    assert quota(after) == ("True", Reason.QUOTA_RESERVED)
+    assert "2 GPUs are reserved" in condition(after, "QuotaReserved")["message"]
+
+
+def test_one_that_finds_no_gpus_gets_no_pod_and_waits_at_a_position() -> None:
+    after = plan(observed(room=room(0, position=3, ahead="team-b/star")))
+
+    assert replicas(after) == [0]
+    assert (after.gpus.reserved, after.gpus.wanted) == (0, 2)
+    assert quota(after) == ("False", Reason.WAITING_FOR_QUOTA)
+    assert "position 3 in the queue behind team-b/star" in condition(after, "QuotaReserved")["message"]
+    assert after.status["phase"] == "Pending"
+    assert condition(after, "Ready")["reason"] == Reason.WAITING_FOR_QUOTA
+    assert condition(after, "Stalled")["status"] == "False"
+
+
+def test_one_gets_those_pods_that_fit_whole() -> None:
+    after = plan(observed(model_deployment({"resources": {"gpu": {"count": 4}}}), room=room(7)))
+
+    assert replicas(after) == [1]
+    assert (after.gpus.reserved, after.gpus.wanted, after.gpus.unit) == (4, 8, 4)
+
+
+def test_scaling_past_the_limit_holds_at_the_limit_and_says_so() -> None:
+    cluster = Cluster(observed(room=room(16)))
+    cluster.settle()
+    after = cluster.change({"replicas": 20}, room=room(16, held=2)).settle()
+
+    assert replicas(after) == [16]
+    assert quota(after) == ("False", Reason.QUOTA_EXCEEDED)
+    assert "its limit is 16" in condition(after, "QuotaReserved")["message"]
+
+
+def test_a_lowered_limit_takes_no_pod_away() -> None:
+    cluster = Cluster(observed(model_deployment({"replicas": 6}), room=room(16)))
+    cluster.settle()
+    after = cluster.change(room=room(6, held=6, limit=2)).settle()
+
+    assert replicas(after) == [6]
+    assert quota(after)[0] == "True"
+
+
+@pytest.mark.parametrize("reason", [Reason.QUOTA_CONFLICT, Reason.QUOTA_MISSING, Reason.QUOTA_UNREADABLE])
+def test_where_nothing_new_is_admitted_what_runs_goes_on(reason: Reason) -> None:
+    cluster = Cluster(observed())
+    cluster.settle()
+    closed = room(2, held=2, limit=2, closed=Cause(reason, "said so"))
+    after = cluster.change(room=closed).settle()
+    assert (replicas(after), quota(after)) == ([2], ("Unknown", reason))
+    assert condition(after, "Ready")["status"] == "True"
+
+    more = cluster.change({"replicas": 3}).settle()
+    assert (replicas(more), quota(more)) == ([2], ("False", reason))
+    assert condition(more, "Stalled")["status"] == "True"
+
+
+def test_an_engine_without_gpus_needs_no_quota() -> None:
+    after = plan(observed(model_deployment({"resources": {"gpu": {"count": 0}}}), room=room(0)))
+
+    assert replicas(after) == [2]
+
+
+def test_kueue_admits_the_pods_of_new_deployments_and_no_label_of_a_live_one_changes() -> None:
+    kueue = Room(tenant="team-ide", queue_name="gpus")
+    cluster = Cluster(observed(room=kueue))
+    after = cluster.settle()
+    assert by_kind(after, "Deployment")[0]["metadata"]["labels"][KUEUE_QUEUE] == "gpus"
+    assert KUEUE_QUEUE not in by_kind(after, "Deployment")[0]["spec"]["template"]["metadata"]["labels"]
+    assert quota(after) == ("Unknown", Reason.KUEUE_ADMITS)
+
+    without = cluster.change(room=Room()).settle()
+    assert by_kind(without, "Deployment")[0]["metadata"]["labels"][KUEUE_QUEUE] == "gpus"
+
+
+def rolling(most: int, held: int, **spec: Any) -> Scene:
+    """A scene in which stable serves with as many GPUs as it holds, and a new checkpoint is asked for."""
+    serving = scene()
+    serving.edit({**NEW, **spec}, room=room(most, held=held))
+    return serving
+
+
+def test_a_rollout_takes_the_gpus_of_its_whole_way_when_it_begins() -> None:
+    rolls = rolling(most=4, held=2)
+    rolls.reach(lambda now: now.canary is not None, 30)
+
+    assert rolls.plan.gpus.reserved == 4
+
+
+def test_a_rollout_without_gpus_for_a_surge_swaps_pods_instead() -> None:
+    rolls = rolling(most=3, held=2)
+    rolls.reach(lambda now: now.canary is not None, 30)
+    most = 0
+    for _ in range(60):
+        rolls.step()
+        most = max(most, sum(replicas(rolls.plan)))
+
+    assert most == 2
+    assert rolls.plan.gpus.reserved == 2
+
+
+def test_a_rollout_that_must_add_pods_waits_for_their_gpus_and_takes_nobodys_turn() -> None:
+    rolls = rolling(most=3, held=2, rollout={"capacity": "Surge"})
+    rolls.run(10)
+
+    assert rolls.canary is None
+    assert rolls.state == "Waiting"
+    assert rolls.plan.status["rollout"]["reason"] == Reason.WAITING_FOR_QUOTA
+    assert (rolls.plan.gpus.reserved, rolls.plan.gpus.wanted, rolls.plan.gpus.unit) == (2, 4, 2)
+    assert quota(rolls.plan) == ("False", Reason.WAITING_FOR_QUOTA)
+
+    rolls.change(room=room(4, held=2))
+    rolls.reach(lambda now: now.canary is not None, 30)
+
+
+def test_a_rollout_back_in_place_finds_the_gpus_that_stable_gave_away() -> None:
+    rolls = scene(policy=policy())
+    rolls.edit(NEW, room=room(2, held=2))
+    rolls.behaves(rolls.target, errors=0.9)
+    rolls.reach(lambda now: bool(now.status.get("rejectedRevisions")), 300)
+    reserved = []
+    for _ in range(60):
+        rolls.step()
+        reserved.append(rolls.plan.gpus.reserved)
+
+    assert set(reserved) == {2}
+    assert replicas(rolls.plan) == [2]
