@@ -48,6 +48,11 @@ class World:
         """Reconcile once."""
         return await self.reconcile(QUOTA)
 
+    async def settle(self) -> None:
+        """Reconcile what is new, and forget whom that woke."""
+        await self.run()
+        self.woken.clear()
+
     @property
     def writes(self) -> list[tuple[str, str]]:
         """What was asked of the API server: verb and kind."""
@@ -69,12 +74,14 @@ async def test_a_resource_quota_is_put_behind_it_and_the_status_is_told_once() -
 
 async def test_those_that_wait_and_can_have_gpus_are_woken() -> None:
     world = World(tenant_quota(), manifest())
+    await world.settle()
     await world.run()
     assert world.woken == [MODEL]
 
 
 async def test_nobody_is_woken_while_nothing_is_free() -> None:
     world = World(tenant_quota(gpus={"total": 0}), manifest())
+    await world.settle()
     await world.run()
     assert world.woken == []
 
