@@ -4,6 +4,7 @@ The caps are those that the revision was frozen with, since its engine has them 
 class as it is now.
 """
 
+from pilothouse.api.queueclass import QueueClassSpec
 from pilothouse.plan.observed import Object, Observed
 from pilothouse.plan.revision import Revision
 from pilothouse.plan.tenants import knows_callers, tenant_limits
@@ -11,11 +12,21 @@ from pilothouse.plan.tenants import knows_callers, tenant_limits
 _VERSION = 1
 
 
-def guard_settings(observed: Observed, revision: Revision) -> Object | None:
-    """Return the settings, or None where the queue class is gone: what is in force stays in force."""
+def guard_settings(observed: Observed, revision: Revision, live: Object) -> Object:
+    """Return the settings; of a queue class that is gone those that are live stay in force."""
     if not observed.queue_class:
-        return None
-    lane = observed.queue_class.spec
+        return live and live | _callers(observed)
+    return _lane(observed, observed.queue_class.spec, revision) | _callers(observed)
+
+
+def _callers(observed: Observed) -> Object:
+    return {
+        "callers": "Known" if knows_callers(observed) else "Any",
+        "tenants": tenant_limits(observed),
+    }
+
+
+def _lane(observed: Observed, lane: QueueClassSpec, revision: Revision) -> Object:
     frozen = {
         "maxInputTokens": lane.requests.max_input_tokens,
         "maxOutputTokens": lane.requests.max_output_tokens,
@@ -39,8 +50,6 @@ def guard_settings(observed: Observed, revision: Revision) -> Object | None:
             "onFull": lane.concurrency.on_full,
             "maxWaitSeconds": lane.concurrency.max_wait.seconds,
         },
-        "callers": "Known" if knows_callers(observed) else "Any",
-        "tenants": tenant_limits(observed),
     }
 
 

@@ -23,7 +23,7 @@ def config_map(observed: Observed, revision: Revision) -> list[Object]:
     deployment = observed.deployment
     live = observed.child("ConfigMap", child_name(deployment.metadata.name, revision.name))
     data: Object = (live or {}).get("data") or {}
-    settings = guard_settings(observed, revision)
+    settings = guard_settings(observed, revision, _read(data.get(SETTINGS, "")))
     text = json.dumps(settings, indent=1, sort_keys=True) if settings else data.get(SETTINGS, "")
     return [
         {
@@ -33,6 +33,15 @@ def config_map(observed: Observed, revision: Revision) -> list[Object]:
             "data": {**_code(observed.pod_files, revision, data), SETTINGS: text},
         }
     ]
+
+
+def _read(text: str) -> Object:
+    """Return settings as JSON; what somebody made of them that is none is like none."""
+    try:
+        settings = json.loads(text)
+    except ValueError:
+        return {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def _code(current: Mapping[str, str], revision: Revision, live: Mapping[str, str]) -> Mapping[str, str]:

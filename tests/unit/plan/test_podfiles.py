@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from builders import Cluster, model_deployment, observed, queue_class
 from pilothouse.plan.observed import Object, ObjectKey
 
@@ -113,6 +115,30 @@ def test_settings_stay_in_force_while_the_queue_class_is_gone() -> None:
     before = settings(cluster)
     cluster.change(queue_class=None).tick()
 
+    assert settings(cluster) == before
+
+
+def test_who_may_call_is_followed_while_the_queue_class_is_gone() -> None:
+    cluster = served()
+    cluster.change({"route": {"allowTenants": ["team-data"]}}, queue_class=None).tick()
+
+    assert settings(cluster)["callers"] == "Known"
+
+
+@pytest.mark.parametrize("broken", ["", "[]", "{"])
+def test_settings_that_somebody_broke_while_the_queue_class_is_gone_are_made_anew_with_it(
+    broken: str,
+) -> None:
+    cluster = served()
+    before = settings(cluster)
+    children = {
+        key: {**obj, "data": {**obj["data"], "settings.json": broken}} if key.kind == "ConfigMap" else obj
+        for key, obj in cluster.seen.children.items()
+    }
+    cluster.change(queue_class=None, children=children).tick()
+    assert files(cluster)["settings.json"] == broken
+
+    cluster.change(queue_class=queue_class()).tick()
     assert settings(cluster) == before
 
 
