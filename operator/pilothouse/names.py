@@ -335,6 +335,9 @@ class Reason(StrEnum):
 NAMING_HEADERS: Final = (Header.TENANT.value, Header.USER.value, Header.CLIENT.value)
 """What says who calls: a gateway's word, never a client's."""
 
+CREDENTIAL_HEADERS: Final = ("Authorization", "x-api-key")
+"""Where callers show who they are, to a gateway; an engine has no use for it."""
+
 STEERING_HEADERS: Final = ("X-Vllm-Priority", "X-data-parallel-rank", "X-Session-ID")
 """What vLLM obeys and a client may not set."""
 

@@ -21,15 +21,20 @@ from typing import Final
 from pilothouse.api.common import Object
 from pilothouse.api.tenantquota import Jwt, Limits
 from pilothouse.gateways.dialect import HELD, GatewayUse, Part, Proof, RouteParts, Tenant, why_not_asked
-from pilothouse.names import GATEWAY_GROUP, NAMING_HEADERS, RATE_LIMITS, STEERING_HEADERS, Header
+from pilothouse.names import (
+    CREDENTIAL_HEADERS,
+    GATEWAY_GROUP,
+    NAMING_HEADERS,
+    RATE_LIMITS,
+    STEERING_HEADERS,
+    Header,
+)
 
 _API_VERSION: Final = "gateway.envoyproxy.io/v1alpha1"
 _SECURITY: Final = "SecurityPolicy"
 _CLIENTS: Final = "ClientTrafficPolicy"
 _BACKENDS: Final = "BackendTrafficPolicy"
 
-_KEY_HEADERS: Final = ("Authorization", "x-api-key")
-"""Where an API key may stand; in the first one as `Bearer KEY`, as OpenAI's clients send it."""
 _SLOW_HEADERS: Final = "10s"
 _SLOW_BODY: Final = "60s"
 _UNLIMITED: Final = 1_000_000
@@ -148,7 +153,8 @@ def _api_keys(secrets: list[str]) -> Object:
             "credentialRefs": [
                 {"group": "", "kind": "Secret", "name": secret} for secret in dict.fromkeys(secrets)
             ],
-            "extractFrom": [{"headers": list(_KEY_HEADERS)}],
+            # As `Bearer KEY` in Authorization, the way OpenAI's clients send it, or bare in the other one.
+            "extractFrom": [{"headers": list(CREDENTIAL_HEADERS)}],
             "forwardClientIDHeader": Header.CLIENT.value,
             "sanitize": True,
         }

@@ -11,7 +11,7 @@ from typing import Final
 from pilothouse.api.common import Object
 from pilothouse.api.tenantquota import Limits
 from pilothouse.gateways.dialect import HELD, GatewayUse, Part, Proof, RouteParts, Tenant, why_not_asked
-from pilothouse.names import FORWARD_AUTH, Header
+from pilothouse.names import CREDENTIAL_HEADERS, FORWARD_AUTH, Header
 
 _GROUP: Final = "traefik.io"
 _API_VERSION: Final = f"{_GROUP}/v1alpha1"
@@ -68,6 +68,8 @@ def _specs(use: GatewayUse, tenants: tuple[Tenant, ...]) -> Iterator[tuple[str, 
             }
         },
     )
+    # Empty means gone. A route's own filter would take them away before anybody was asked.
+    yield "credentials", {"headers": {"customRequestHeaders": dict.fromkeys(CREDENTIAL_HEADERS, "")}}
     if len(tenants) == 1:
         yield from _counts("tenant", Header.TENANT, tenants[0].callers.per_tenant)
         yield from _counts("user", Header.USER, tenants[0].callers.per_user)

@@ -1,10 +1,9 @@
 """What a model's route does about who calls: the headers that it removes, and the filters of its gateway.
 
 Naming headers are removed, unless every Gateway that the route names has set them itself: else a client could
-say what it likes. Filters can be had where all of its Gateways want the same ones.
+say what it likes. Keys and tokens are for the gateway alone: a route removes them, after they were looked at.
+Where its own filters look at them, one of these does. Filters can be had where all Gateways want the same.
 """
-
-from typing import Final
 
 from pilothouse import names
 from pilothouse.gateways.dialect import GatewayUse, RouteParts, Tenant
@@ -14,16 +13,14 @@ from pilothouse.plan.route import RouteCallers, gateway_keys
 from pilothouse.plan.traffic import RoutedModel, Traffic, annotations_of, live_parts
 from pilothouse.plan.workload import owned_metadata
 
-_ALL_HEADERS: Final = (*names.STEERING_HEADERS, *names.NAMING_HEADERS)
-
 
 def route_callers(observed: Observed) -> RouteCallers:
     """Decide it for one ModelDeployment."""
     keys = gateway_keys(observed.deployment)
-    removed = names.STEERING_HEADERS if _all_name(observed, keys) else _ALL_HEADERS
+    forged = () if _all_name(observed, keys) else names.NAMING_HEADERS
     wanted = _wanted(observed, keys)
-    if not all(part.kind in observed.served_kinds for part in wanted.parts):
-        return RouteCallers(removed)
+    if not wanted.parts or not all(part.kind in observed.served_kinds for part in wanted.parts):
+        return RouteCallers((*names.STEERING_HEADERS, *forged, *names.CREDENTIAL_HEADERS))
     objects = tuple(
         {
             "apiVersion": part.api_version,
@@ -33,7 +30,7 @@ def route_callers(observed: Observed) -> RouteCallers:
         }
         for part in wanted.parts
     )
-    return RouteCallers(removed, wanted.filters, objects)
+    return RouteCallers((*names.STEERING_HEADERS, *forged), wanted.filters, objects)
 
 
 def _all_name(observed: Observed, keys: list[ObjectKey]) -> bool:

@@ -24,6 +24,7 @@ def test_who_calls_is_asked_before_anything_is_counted() -> None:
 
     assert [entry["extensionRef"]["name"] for entry in wanted.filters] == [
         "coder-callers",
+        "coder-credentials",
         "coder-tenant-requests",
         "coder-tenant-concurrency",
         "coder-user-concurrency",
@@ -35,6 +36,7 @@ def test_who_calls_is_asked_before_anything_is_counted() -> None:
                 "authResponseHeaders": ["x-pilothouse-tenant", "x-pilothouse-user"],
             }
         },
+        {"headers": {"customRequestHeaders": {"Authorization": "", "x-api-key": ""}}},
         {
             "rateLimit": {
                 "average": 600,
@@ -56,7 +58,7 @@ def test_who_calls_is_asked_before_anything_is_counted() -> None:
 def test_tenants_with_limits_of_their_own_are_counted_by_the_guard_alone() -> None:
     several = (tenant("a", **LIMITS), tenant("b"))
     wanted = TRAEFIK.route_parts(use(*several, annotations=AUTH), "coder", several)
-    assert [part.name for part in wanted.parts] == ["coder-callers"]
+    assert [part.name for part in wanted.parts] == ["coder-callers", "coder-credentials"]
 
 
 def test_no_answer_is_ever_held_back() -> None:

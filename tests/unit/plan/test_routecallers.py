@@ -56,6 +56,11 @@ def test_names_are_believed_where_the_gateways_owner_has_seen_to_them() -> None:
     assert not removes_names(seen({"callers": "External"}))
 
 
+def test_no_key_and_no_token_reaches_an_engine() -> None:
+    for annotations in ({}, {"callers": "APIKeys"}, {"callers": "External"}):
+        assert {"Authorization", "x-api-key"} <= set(route_callers(seen(annotations)).removed)
+
+
 def test_one_gateway_that_vouches_for_nobody_is_enough_to_believe_none() -> None:
     two = [{"name": "models", "namespace": "gateways"}, {"name": "other", "namespace": "gateways"}]
     deployment = model_deployment({"route": {"parentRefs": two}})
@@ -64,16 +69,19 @@ def test_one_gateway_that_vouches_for_nobody_is_enough_to_believe_none() -> None
 
 def test_traefik_asks_who_calls_after_what_clients_say_was_removed() -> None:
     plan = Cluster(seen(FORWARD, controllers=TRAEFIK, served_kinds=WITH_MIDDLEWARE)).settle()
-    [middleware], [route] = by_kind(plan, "Middleware"), by_kind(plan, "HTTPRoute")
+    middlewares, [route] = by_kind(plan, "Middleware"), by_kind(plan, "HTTPRoute")
 
-    assert middleware["metadata"]["name"] == "qwen-coder-callers"
-    assert middleware["metadata"]["ownerReferences"][0]["kind"] == "ModelDeployment"
+    names = [each["metadata"]["name"] for each in middlewares]
+    assert names == ["qwen-coder-callers", "qwen-coder-credentials"]
+    assert {each["metadata"]["ownerReferences"][0]["kind"] for each in middlewares} == {"ModelDeployment"}
     for rule in route["spec"]["rules"]:
         assert [entry["type"] for entry in rule["filters"]] == [
             "RequestHeaderModifier",
             "ExtensionRef",
+            "ExtensionRef",
             "URLRewrite",
         ]
+        assert not {"Authorization", "x-api-key"} & set(rule["filters"][0]["requestHeaderModifier"]["remove"])
         assert set(NAMING_HEADERS) <= set(rule["filters"][0]["requestHeaderModifier"]["remove"])
 
 
