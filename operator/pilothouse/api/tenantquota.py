@@ -50,7 +50,7 @@ class ApiKeys(Spec):
     secret_names: Annotated[
         tuple[DnsName, ...], Field(min_length=1, max_length=16, json_schema_extra=LIST_SET)
     ]
-    """Secrets in the tenant's namespaces: each key names a user, its value is that user's API key."""
+    """Secrets beside the Gateway, in its namespace: each key is `tenant.user`, its value that user's API key."""
 
 
 class Jwt(Spec):
@@ -164,7 +164,7 @@ class Enforcement(Status):
     enforced: bool
     """Whether it is held."""
     reason: str = ""
-    """Why it is not, if it is not."""
+    """Why it is not and what to do about it, or a remark on how it is."""
 
 
 class TenantQuotaStatus(ConditionedStatus):
