@@ -50,7 +50,7 @@ class ApiKeys(Spec):
     secret_names: Annotated[
         tuple[DnsName, ...], Field(min_length=1, max_length=16, json_schema_extra=LIST_SET)
     ]
-    """Secrets beside the Gateway, in its namespace: each key is `tenant.user`, its value that user's API key."""
+    """Secrets in the Gateway's namespace: each key is `tenant.user`, its value that user's API key."""
 
 
 class Jwt(Spec):
