@@ -669,6 +669,13 @@ def _force_usage(body: Object) -> bool:
 SPENT: Final = {"requests": "requests", "inputTokens": "input tokens", "outputTokens": "output tokens"}
 """What is limited by the minute: names in the settings, and what people call it."""
 
+USED_UP: Final = {
+    "requests": ("tenant_requests", "user_requests"),
+    "inputTokens": ("tenant_input_tokens", "user_input_tokens"),
+    "outputTokens": ("tenant_output_tokens", "user_output_tokens"),
+}
+"""The codes of what is refused for it."""
+
 
 class Budget:
     """What was spent of a limit in the last minute, and what is owed.
@@ -757,12 +764,11 @@ class Purse:
 
     def refusal(self, wait: float) -> Refusal:
         """Say that nothing is left, and when there is again."""
-        whose = "user" if isinstance(self.caller, Caller) else "tenant"
-        message = (
-            f"This {whose}'s limit of {self.limit:g} {SPENT[self.kind]} a minute to a replica is reached."
-        )
-        code = f"{whose}_{SPENT[self.kind].replace(' ', '_')}"
-        return Refusal(429, code, message, retry_after=min(LONGEST_RETRY, max(1, math.ceil(wait))))
+        of_user = isinstance(self.caller, Caller)
+        whose, what = "user" if of_user else "tenant", SPENT[self.kind]
+        message = f"This {whose}'s limit of {self.limit:g} {what} a minute to a replica is reached."
+        seconds = min(LONGEST_RETRY, max(1, math.ceil(wait)))
+        return Refusal(429, USED_UP[self.kind][of_user], message, retry_after=seconds)
 
 
 class Budgets:
