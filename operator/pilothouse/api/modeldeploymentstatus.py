@@ -36,6 +36,8 @@ class RevisionStatus(Status):
     """The license under which it is served."""
     ready_replicas: int = 0
     """How many of its pods are ready."""
+    startup_seconds: float | None = None
+    """How many seconds the fastest of its pods took from its start on a node to being ready."""
 
 
 class CanaryStatus(RevisionStatus):

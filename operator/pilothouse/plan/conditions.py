@@ -23,6 +23,7 @@ from pilothouse.plan.programmed import route_trouble
 from pilothouse.plan.revision import Revision
 from pilothouse.plan.rollout import Rollout
 from pilothouse.plan.serving import deployment_of, is_ready, ready_replicas
+from pilothouse.plan.startup import deadline_warning
 
 NEEDS_HELP: Final = frozenset(
     {
@@ -91,7 +92,7 @@ def findings(
 ) -> list[Finding]:
     """Return every condition that applies, in the order in which they are shown."""
     gates = [
-        _accepted(refusal, problem(observed.deployment.metadata.annotations)),
+        _accepted(observed, rollout, refusal),
         _license_accepted(rollout, licenses),
         _quota_reserved(observed),
     ]
@@ -165,10 +166,11 @@ def _as_condition(finding: Finding, before: Condition | None, generation: int, n
     )
 
 
-def _accepted(refusal: Cause | None, misspelt: str | None) -> Finding:
+def _accepted(observed: Observed, rollout: Rollout, refusal: Cause | None) -> Finding:
     if refusal:
         return fails(ConditionType.ACCEPTED, refusal.reason, refusal.message)
-    said = ("the spec can be carried out", misspelt)
+    short = deadline_warning(observed, rollout.stable.name) if rollout.stable else None
+    said = ("the spec can be carried out", short, problem(observed.deployment.metadata.annotations))
     return holds(ConditionType.ACCEPTED, Reason.ACCEPTED, "; ".join(part for part in said if part))
 
 

@@ -1,5 +1,7 @@
 """What a pod's status says of its engine: whether it is there, served, ended or fell silent."""
 
+from datetime import datetime
+
 from pilothouse.names import ENGINE_CONTAINER, Reason
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.observed import Object
@@ -65,6 +67,15 @@ def was_ready(pod: Object) -> bool:
     }
     up = times.get("PodReadyToStartContainers", times.get("Initialized", ""))
     return bool(times.get("Ready", "") > up)
+
+
+def seconds_to_ready(pod: Object) -> float | None:
+    """Seconds from the pod's start on its node to its being ready, or None where it does not tell."""
+    conditions, started = pod["status"].get("conditions", ()), pod["status"].get("startTime")
+    ready = next((each.get("lastTransitionTime") for each in conditions if each["type"] == "Ready"), None)
+    if not (ready and started):
+        return None
+    return (datetime.fromisoformat(ready) - datetime.fromisoformat(started)).total_seconds()
 
 
 def condition_message(obj: Object, kind: str, status: str) -> str | None:

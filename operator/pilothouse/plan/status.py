@@ -19,6 +19,7 @@ from pilothouse.plan.revision import Revision
 from pilothouse.plan.rollout import Rollout
 from pilothouse.plan.route import base_url
 from pilothouse.plan.serving import ready_replicas
+from pilothouse.plan.startup import startup_seconds
 
 _HISTORY: Final = 10
 
@@ -126,7 +127,11 @@ def _canary(observed: Observed, rollout: Rollout) -> CanaryStatus | None:
 
 
 def _pins(observed: Observed, revision: Revision) -> dict[str, object]:
-    return {**revision.pins, "readyReplicas": ready_replicas(observed, revision.name)}
+    return {
+        **revision.pins,
+        "readyReplicas": ready_replicas(observed, revision.name),
+        "startupSeconds": startup_seconds(observed, revision.name),
+    }
 
 
 def _history(observed: Observed, rollout: Rollout, licenses: Licenses) -> tuple[ServedRevision, ...]:
