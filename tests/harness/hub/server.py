@@ -119,6 +119,8 @@ class Hub:
         self._fail(request, place)
         self._asked.listings[f"{place.repository}@{place.commit}"] += 1
         entries = [listed(file) for file in self._files(place).values()]
+        more = self._fault("entries", place)
+        entries += (more.entries or []) if more else []
         start = int(request.query.get("cursor", "0"))
         headers = {}
         if start + PAGE < len(entries):
@@ -179,10 +181,14 @@ class Hub:
         if repository.startswith("missing/"):
             raise missing("repository", request)
         revision = request.match_info.get("revision", "main")
-        commit = repositories.main_commit(repository) if revision == "main" else revision
+        commit = self._head(repository) if revision == "main" else revision
         if not COMMIT.fullmatch(commit) or commit == NO_COMMIT:
             raise missing("revision", request)
         return Place(repository, commit, path)
+
+    def _head(self, repository: str) -> str:
+        moved = self._faults.first("head", repository, "")
+        return (moved.head if moved else None) or repositories.main_commit(repository)
 
     def _shape(self, repository: str) -> repositories.Shape:
         return repositories.shape(repository, **self._faults.shape(repository))
