@@ -1284,6 +1284,8 @@ class Guard:
                 return
             await _stop(generation, client, work)
         finally:
+            # What the engine still sends would get past the line, which is written next.
+            generation.answer.close()
             client.ignore()
             work.cancel()
         if generation.finish == "timeout":
@@ -1425,7 +1427,9 @@ def _late(settings: Settings, client: Client) -> Refusal:
 async def _soon(sending: Awaitable[None]) -> None:
     """Send to a client that may not read, and wait no longer than for one that does."""
     task = asyncio.ensure_future(sending)
-    await asyncio.wait({task}, timeout=LEAVE_SECONDS)
-    if task.done():
-        task.result()
-    task.cancel()
+    try:
+        await asyncio.wait({task}, timeout=LEAVE_SECONDS)
+        if task.done():
+            task.result()
+    finally:
+        task.cancel()
