@@ -13,6 +13,7 @@ from builders import NOW, Cluster, model_deployment, observed, queue_class
 from pilothouse.api.modeldeploymentstatus import PreflightStatus
 from pilothouse.api.rolloutpolicy import RolloutPolicySpec
 from pilothouse.names import DEPLOYMENT, REVISION
+from pilothouse.observe.recent import Recent
 from pilothouse.plan.observed import Object, Observed
 from pilothouse.plan.readings import Histogram, Reading
 from pilothouse.plan.types import Plan
@@ -92,6 +93,7 @@ class Scene(Cluster):
         self.before = seen
         """What the last plan was made from."""
         self.engines: list[Engine] = []
+        self._recent = Recent()
         self._made = 0
         self._available: dict[str, tuple[bool, str]] = {}
         self.weights: list[tuple[float, int]] = []
@@ -185,6 +187,7 @@ class Scene(Cluster):
             unread={engine.uid: "timed out" for engine in up if engine not in read},
             preflights={engine.uid: self._preflight(engine) for engine in up},
         )
+        self.seen = replace(self.seen, recent=self._recent(self.seen))
 
     def behaviour(self, revision: str) -> Behaviour:
         """How a revision behaves."""

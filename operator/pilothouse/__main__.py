@@ -37,6 +37,7 @@ from pilothouse.observe.measure import Measure
 from pilothouse.observe.preflight import Patience, Preflighter
 from pilothouse.observe.prometheus import Prometheus
 from pilothouse.observe.promql import PromQL
+from pilothouse.observe.recent import Recent
 from pilothouse.observe.store import Store
 from pilothouse.observe.vllm import Engines
 from pilothouse.plan.invalid import invalid
@@ -87,6 +88,7 @@ def _operator(
     )
     looks = Looks(
         measure=_measure(settings, kube, session, engines),
+        recent=Recent(),
         preflights=preflights,
         fetches=Fetches(session, settings.scrape_seconds),
     )

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from pilothouse.api.rolloutpolicy import BUILT_IN, RolloutPolicySpec, Step
+from pilothouse.api.samplingstatus import SamplingStatus
 from pilothouse.plan.capacity import Size, Sizing, strategy_of
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.commands import Command, command_of
@@ -59,9 +60,7 @@ def situation_of(
         command=command_about(observed, canary),
         position=position,
         denial=_denial(observed, under_way.canary, verdict),
-        failure=failure_of(
-            observed.pods, observed.readings, remembered(status.rollout).sampling, canary, stable
-        ),
+        failure=failure_of(observed.pods, observed.readings, _last_counted(observed), canary, stable),
         preflight=_preflight(observed, policy, canary),
         checks=evidence.checks,
         sizing=sizing,
@@ -97,6 +96,11 @@ def _denial(observed: Observed, canary: Revision, verdict: LicenseVerdict) -> Ca
     if verdict.allowed or not declared.items() <= canary.pins.items():
         return None
     return Cause(verdict.reason, verdict.message)
+
+
+def _last_counted(observed: Observed) -> SamplingStatus | None:
+    """Return what hard failures are looked for since: the last sample, or what is more recent."""
+    return observed.recent or remembered(observed.deployment.status.rollout).sampling
 
 
 def _preflight(observed: Observed, policy: RolloutPolicySpec, canary: str) -> PreflightOutcome:

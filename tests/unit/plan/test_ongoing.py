@@ -437,6 +437,31 @@ def test_a_storm_of_errors_ends_a_rollout_in_every_state(state: str, *, held: bo
     assert gated.seconds - before <= 3
 
 
+RARE = policy(analysis={"interval": "5m", "minRequests": 20, "warmupRequests": 0})
+
+
+def test_a_storm_of_errors_is_found_as_soon_where_samples_are_minutes_apart() -> None:
+    """A10: neither what was good before it nor pods that no sample has seen yet hide it."""
+    rare = scene(policy=RARE).edit(NEW)
+    rare.behaves(rare.target, load_seconds=10).reach(lambda now: now.weight == 10).run(100)
+    samples = rare.status["rollout"]["sampling"]
+
+    rare.behaves(rare.target, errors=0.3)
+    before = rare.seconds
+    rare.reach(lambda now: now.canary is None, 7)
+    assert rare.status["lastRollback"]["reason"] == Reason.ERROR_STORM
+    assert not samples["canary"].get("pods")
+    assert rare.seconds - before <= 6
+
+
+def test_a_few_errors_are_no_storm_where_samples_are_minutes_apart() -> None:
+    """A11."""
+    rare = scene(policy=RARE).edit(NEW).reach(lambda now: now.weight == 10)
+    for second in range(100):
+        rare.behaves(rare.target, errors=0.1 if second % 10 == 0 else 0.0).step(1)
+    assert rare.weight == 10
+
+
 def test_a_slow_canary_is_rolled_back_by_its_check_and_the_evidence_is_shown() -> None:
     slow = at(50)
     slow.behaves(slow.target, slow=0.3).reach(lambda now: now.canary is None)
