@@ -482,6 +482,24 @@ def test_a_failed_preflight_ends_the_rollout_before_any_request() -> None:
     assert failing.status["lastRollback"]["reason"] == Reason.TOKENIZER_CHANGED
 
 
+def test_pods_that_join_at_a_later_step_are_tested_before_the_weight_rises() -> None:
+    joined = at(10, replicas=4)
+    joined.behaves(joined.target, examined=False)
+    joined.reach(lambda now: now.asked(now.target) == 4).run(30)
+    assert (joined.state, joined.weight) == ("Shifting", 10)
+    assert joined.status["rollout"]["reason"] == Reason.PREFLIGHT_RUNNING
+
+    joined.behaves(joined.target, examined=True).reach(lambda now: now.weight == 50)
+
+
+def test_a_pod_that_joins_at_a_later_step_and_fails_its_test_ends_the_rollout() -> None:
+    joined = at(10, replicas=4)
+    joined.weights.clear()
+    joined.behaves(joined.target, preflight=Reason.PREFLIGHT_FAILED).reach(lambda now: now.canary is None)
+    assert joined.status["lastRollback"]["reason"] == Reason.PREFLIGHT_FAILED
+    assert max(weight for _, weight in joined.weights) == 10
+
+
 def test_a_license_that_is_withdrawn_takes_the_traffic_from_the_canary() -> None:
     half = at(50, model={"license": {"id": "Apache-2.0"}})
     deny = LicensePolicySpec.model_validate({"default": "Deny"})

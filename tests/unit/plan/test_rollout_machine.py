@@ -13,6 +13,7 @@ from pilothouse.api.modeldeploymentstatus import ModelDeploymentStatus
 from pilothouse.names import COMMAND, REVISION, Verb
 from pilothouse.plan.observed import Object, Observed
 from pilothouse.plan.plan import plan
+from pilothouse.plan.pods import is_ready, pods_of
 from pilothouse.plan.serving import asked_replicas, ready_replicas
 from pilothouse.plan.types import Plan
 from rollout_scene import OBJECTIVES, Behaviour, Scene, policy, scene
@@ -31,6 +32,7 @@ BAD = st.sampled_from(
         Behaviour(readable=False),
         Behaviour(healthy=False),
         Behaviour(preflight="PreflightFailed"),
+        Behaviour(examined=False),
     ]
 )
 
@@ -309,6 +311,13 @@ def weight_rises_only_when_nothing_is_open(look: Look) -> bool:
     return not (rises and verdicts & UNSETTLED and not by_hand)
 
 
+def weight_rises_only_when_every_pod_was_tested(look: Look) -> bool:
+    rises = look.canary == look.canary_before and look.weight > look.weight_before
+    tested = {entry["pod"] for entry in look.rollout.get("preflight", [])}
+    pods = {pod["metadata"]["uid"] for pod in pods_of(look.seen.pods, look.canary or "") if is_ready(pod)}
+    return not rises or pods <= tested
+
+
 def a_rollback_moves_traffic_before_pods(look: Look) -> bool:
     kinds = [obj["kind"] for obj in look.after.objects]
     falls = look.weight_before and (look.canary != look.canary_before or look.weight < look.weight_before)
@@ -372,6 +381,7 @@ def who_serves_is_never_unknown(look: Look) -> bool:
 ALWAYS = (
     weights_are_those_of_the_status,
     weight_rises_only_when_nothing_is_open,
+    weight_rises_only_when_every_pod_was_tested,
     a_rollback_moves_traffic_before_pods,
     stable_keeps_the_pods_that_its_weight_needs,
     in_place_asks_for_no_more_pods,
