@@ -1,10 +1,13 @@
 """What a pod's status says of its engine: whether it is there, served, ended or fell silent."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pilothouse.names import ENGINE_CONTAINER, Reason
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.observed import Object
+
+_OVERDUE = timedelta(minutes=1)
+"""How long after the end of its grace period a pod counts as gone; `deletionTimestamp` is that end."""
 
 _NEVER_STARTED = "StartError"
 """Reason of an end that the runtime reports where it could not start the container's program at all."""
@@ -13,6 +16,12 @@ _NEVER_STARTED = "StartError"
 def is_gone(pod: Object) -> bool:
     """Tell a pod that is deleted or was evicted or rejected: another has taken its place."""
     return "deletionTimestamp" in pod["metadata"] or pod["status"].get("phase") == "Failed"
+
+
+def is_overdue(pod: Object, now: datetime) -> bool:
+    """Tell a deleted pod that should have ended: a node that fell silent never says that one is gone."""
+    ends = pod["metadata"].get("deletionTimestamp")
+    return ends is not None and now - datetime.fromisoformat(ends) > _OVERDUE
 
 
 def engine_status(pod: Object) -> Object:

@@ -110,7 +110,8 @@ def _phase_of_rollout(rollout: Rollout) -> Phase | None:
         return Phase.ROLLING_BACK
     if rollout.rejected:
         return Phase.DEGRADED
-    return Phase.ROLLING_OUT if rollout.under_way or rollout.canary else None
+    drains = progress is not None and progress.state == RolloutState.DRAINING
+    return Phase.ROLLING_OUT if rollout.under_way or rollout.canary or drains else None
 
 
 def _stable(observed: Observed, rollout: Rollout) -> RevisionStatus | None:

@@ -1,10 +1,12 @@
 """While no canary runs: what waits for its turn, what is not tried again, and what begins."""
 
+from datetime import timedelta
+
 import pytest
 
 from builders import COMMIT, OTHER_COMMIT, condition
 from pilothouse.api.licensepolicy import LicensePolicySpec
-from pilothouse.names import Reason
+from pilothouse.names import REVISION, Reason
 from pilothouse.plan.peers import CheckpointKey, FailedCheckpoint, Peer
 from rollout_scene import Scene, policy, scene
 
@@ -228,6 +230,25 @@ def test_a_rollback_is_over_when_the_pods_are_gone() -> None:
 
     assert after.status["lastRollback"]["finishedAt"]
     assert "rollout" not in after.status
+
+
+@pytest.mark.parametrize(("minutes", "over"), [(0, False), (2, True)])
+def test_a_pod_whose_node_fell_silent_holds_no_rollout_open_for_ever(minutes: int, *, over: bool) -> None:
+    tried = scene().edit(NEW)
+    tried.behaves(tried.target, errors=0.5).reach(lambda now: now.state == "Draining")
+    ending = {
+        "metadata": {
+            "name": "lost",
+            "uid": "lost",
+            "labels": {REVISION: tried.target},
+            "deletionTimestamp": (tried.seen.now - timedelta(minutes=minutes)).isoformat(),
+        },
+        "status": {},
+    }
+    tried.tick()
+
+    tried.change(pods=(ending,)).tick()
+    assert ("rollout" not in tried.plan.status) is over
 
 
 def test_one_replica_in_place_is_refused_with_its_reason() -> None:

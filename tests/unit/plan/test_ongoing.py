@@ -9,7 +9,7 @@ import pytest
 
 from builders import COMMIT, OTHER_COMMIT, by_kind, condition
 from pilothouse.api.licensepolicy import LicensePolicySpec
-from pilothouse.names import DEPLOYMENT, Reason, RolloutState
+from pilothouse.names import DEPLOYMENT, REVISION, Reason, RolloutState
 from pilothouse.plan.observed import ObjectKey
 from pilothouse.plan.types import Plan
 from rollout_scene import Scene, policy, scene
@@ -321,6 +321,22 @@ def test_without_a_free_gpu_pods_are_swapped_and_none_holds_the_rollout(capacity
         fewest = min(fewest, sum(full._is_ready(each) for each in full.engines))  # noqa: SLF001
         assert full.seconds < 600
     assert fewest == 2
+
+
+def test_a_swap_is_not_over_while_its_last_pod_waits_for_the_gpu_of_one_that_drains() -> None:
+    """C1: nor does anything else than a rollout seem to go on."""
+    swap = rolling(3, rollout={"capacity": "InPlace"})
+    old = swap.stable
+    swap.reach(lambda now: now.stable == now.target)
+    drains = {"name": "old", "uid": "old", "labels": {REVISION: old}}
+    drains["deletionTimestamp"] = swap.seen.now.isoformat()
+
+    swap.room = 2
+    for _ in range(5):
+        swap.look()
+        swap.change(pods=(*swap.seen.pods, {"metadata": drains, "status": {}})).tick()
+    assert condition(swap.plan, "Ready")["status"] == "False"
+    assert (swap.state, swap.status["phase"]) == (RolloutState.DRAINING, "RollingOut")
 
 
 def test_one_replica_without_a_free_gpu_waits_with_its_reason_and_serves_on() -> None:
