@@ -26,6 +26,9 @@ LICENSE_ID: Final = f"{GROUP}/license-id"
 APPLIED: Final = f"{GROUP}/applied"
 """Annotation of a child: the digest of what was last applied, so that an unchanged child costs no request."""
 
+REJECTED: Final = f"{GROUP}/rejected"
+"""Annotation of the stable revision's ControllerRevision: what is rejected, should the status be lost."""
+
 COMMAND: Final = f"{GROUP}/command"
 """Annotation of a ModelDeployment: what a person wants of a rollout, `verb/revision` or `verb/revision/note`.
 

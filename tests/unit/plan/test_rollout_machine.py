@@ -155,7 +155,8 @@ class Rollouts(RuleBasedStateMachine):
         after = before.model_copy(update={part: getattr(blank, part)}) if part else blank
         lost = self.scene.seen.deployment.model_copy(update={"status": after})
         self.scene.change(deployment=lost)
-        self.watch.forget()
+        if not lost.status.stable and not self.scene.seen.children_of_kind("ControllerRevision"):
+            self.watch.forget()
         self.watch.look()
 
     @rule()
@@ -195,7 +196,7 @@ class Watch:
         self.rejected: set[str] = set()
 
     def forget(self) -> None:
-        """The status was lost, and with it what was rejected."""
+        """The status was lost where nothing runs, and with it what was rejected."""
         self.rejected = set()
 
     def look(self, times: int = 1, seconds: float | None = None) -> None:
