@@ -1,4 +1,4 @@
-"""A pod's init container without the pod: the program as a process, led to a hub, a cache and a log of its own."""
+"""A pod's init container without the pod: the program as a process, led to a hub and a cache."""
 
 import json
 import os

@@ -77,10 +77,12 @@ WORKERS: Final = 4
 """Files at a time."""
 TRIES: Final = 3
 """Of one file, each after the library's own retries."""
-PAUSE_SECONDS: Final = 2.0
+PAUSE_SECONDS: Final = 1.0
 RATE_SECONDS: Final = 30.0
 """Over what time the rate of a download is taken: the library writes 10 MiB at a time."""
 HASH_BYTES: Final = 1024 * 1024
+NAMES, NAME_LENGTH = 8, 200
+"""How many licenses a card may name, and how long a name is."""
 
 TEXTS: Final = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "README.md")
 """What an engine reads besides weights: configurations, vocabularies, templates, and the card."""
@@ -422,7 +424,10 @@ def listed(artifact: Artifact, hub: Hub) -> dict[str, Listed]:
 def files_of(page: bytes) -> list[Listed]:
     """Read a page of a listing."""
     try:
-        return [Listed.parse(entry) for entry in json.loads(page) if entry["type"] == "file"]
+        entries: list[Object] = json.loads(page)
+        if not isinstance(entries, list):
+            raise TypeError(f"it is no list but a {type(entries).__name__}")  # noqa: TRY301 -- as the others
+        return [Listed.parse(entry) for entry in entries if entry["type"] == "file"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Failure(HUB_UNAVAILABLE, f"the hub's listing can't be read: {words_of(error)}") from error
 
@@ -766,10 +771,13 @@ def card_of(fetched: Fetched) -> Object:
 
 
 def as_text(value: object) -> str | None:
-    """Return a value of the card as text; a list of one is that one."""
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    return str(value) if value else None
+    """Return a value of the card as text, a list as its words.
+
+    What is no word is told by its kind: a few lines of YAML can stand for more text than a node has memory.
+    """
+    words = value if isinstance(value, list) else [value] if value else []
+    told = (word if isinstance(word, str) else f"<{type(word).__name__}>" for word in words[:NAMES])
+    return ", ".join(word[:NAME_LENGTH] for word in told) or None
 
 
 def license_file(link: object, paths: Sequence[str]) -> str | None:
@@ -912,26 +920,34 @@ def reason_of_status(status: int) -> str:
 
 
 def words_of(error: BaseException) -> str:
-    """Return what the telling error of the chain says, in one line, without anything secret."""
+    """Return what the telling error of the chain says."""
     telling = next((cause for cause in causes(error) if reason_of_one(cause)), error)
-    return without_secrets(" ".join(f"{telling}".split()) or type(telling).__name__)
+    return plain(f"{telling}") or type(telling).__name__
 
 
-def without_secrets(text: str) -> str:
-    """Take signatures, passwords and tokens out of a text: addresses of storage are signed in their query."""
-    text = re.sub(r"(https?://)[^/\s@]+@", r"\1", text)
-    text = re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]*", r"\1", text)
-    return re.sub(r"\bhf_[A-Za-z0-9]+", "hf_...", text)
+def plain(text: str) -> str:
+    """Return a text as one line without secrets, and without what would move a terminal's cursor.
+
+    Addresses of storage are signed in their query; mirrors and proxies have passwords in theirs.
+    """
+    if token := os.environ.get("HF_TOKEN"):
+        text = text.replace(token, "...")
+    text = re.sub(r"\b([a-z][a-z0-9+.-]*://)[^/\s@]+@", r"\1", text, flags=re.IGNORECASE)
+    text = re.sub(r"\?[^\s'\"]*=[^\s'\"]*", "", text)
+    text = re.sub(r"\bhf_\w+", "hf_...", text)
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 class OneLine(logging.Formatter):
-    """The log: JSON lines without secrets, also of what the library says."""
+    """The log: JSON lines, also of what the library says."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
-        message = without_secrets(" ".join(record.getMessage().split()))
-        return json.dumps({"time": at, "level": record.levelname.lower(), "event": message})
+        line = {"time": at, "level": record.levelname.lower(), "event": plain(record.getMessage())}
+        if record.exc_info:
+            line["traceback"] = plain(self.formatException(record.exc_info))
+        return json.dumps(line)
 
 
 def set_up_log() -> None:
@@ -947,7 +963,7 @@ def set_up_log() -> None:
 
 def report(failure: Failure, path: Path) -> None:
     """Write the end's reason where the kubelet reads it."""
-    message = without_secrets(str(failure))
+    message = plain(str(failure))
     while len(text := json.dumps({"reason": failure.reason, "message": message})) > MESSAGE_BYTES:
         message = message[: len(message) * 9 // 10]
     log.error("%s: %s", failure.reason, message)
