@@ -7,9 +7,10 @@ word on artifacts, never on a prompt.
 import json
 from typing import Final
 
-from pilothouse.names import FETCH_CONTAINER, REVISION, Reason
+from pilothouse.names import REVISION, Reason
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.observed import Object, Observed
+from pilothouse.plan.podstate import NEVER_STARTED, fetch_status
 
 REFUTES: Final = frozenset(
     {Reason.REVISION_NOT_FOUND, Reason.ARTIFACT_MISMATCH, Reason.LICENSE_MISMATCH, Reason.TOKENIZER_CHANGED}
@@ -29,7 +30,7 @@ _STEP: Final = 1024
 
 def fetch_failure(pod: Object) -> Cause | None:
     """Return why the fetch in this pod ended last, unless it has come to its end since."""
-    status = _status(pod)
+    status = fetch_status(pod)
     ends = (status.get(field, {}).get("terminated") for field in ("state", "lastState"))
     last = next((end for end in ends if end), None)
     if not last or not last["exitCode"] or _is_over(status):
@@ -40,7 +41,7 @@ def fetch_failure(pod: Object) -> Cause | None:
 
 def is_fetching(pod: Object) -> bool:
     """Tell a pod whose fetch runs."""
-    return "running" in _status(pod).get("state", {})
+    return "running" in fetch_status(pod).get("state", {})
 
 
 def fetching(observed: Observed, revision: str) -> str | None:
@@ -55,11 +56,6 @@ def fetching(observed: Observed, revision: str) -> str | None:
     return f"{fetch.pod}: {fetch.phase.lower()} {amount}, {_size(fetch.bytes_per_second)}/s"
 
 
-def _status(pod: Object) -> Object:
-    statuses: list[Object] = pod["status"].get("initContainerStatuses", [])
-    return next((status for status in statuses if status["name"] == FETCH_CONTAINER), {})
-
-
 def _is_over(status: Object) -> bool:
     ended = status.get("state", {}).get("terminated")
     return bool(ended) and ended["exitCode"] == 0
@@ -67,6 +63,8 @@ def _is_over(status: Object) -> bool:
 
 def _said(ended: Object) -> tuple[Reason, str]:
     """Read the termination message; a fetch that was killed leaves none."""
+    if ended.get("reason") == NEVER_STARTED:
+        return Reason.CONTAINER_CONFIG_INVALID, str(ended.get("message", NEVER_STARTED))
     killed = f"the fetch ended with code {ended['exitCode']} ({ended.get('reason', 'Error')})"
     try:
         said = json.loads(ended.get("message") or "")

@@ -1,15 +1,16 @@
 """What a pod's status says of its engine: whether it is there, served, ended or fell silent."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from pilothouse.names import ENGINE_CONTAINER, Reason
+from pilothouse.names import ENGINE_CONTAINER, FETCH_CONTAINER, Reason
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.observed import Object
 
 _OVERDUE = timedelta(minutes=1)
 """How long after the end of its grace period a pod counts as gone; `deletionTimestamp` is that end."""
 
-_NEVER_STARTED = "StartError"
+NEVER_STARTED = "StartError"
 """Reason of an end that the runtime reports where it could not start the container's program at all."""
 
 
@@ -30,6 +31,19 @@ def engine_status(pod: Object) -> Object:
     return next((status for status in statuses if status["name"] == ENGINE_CONTAINER), {})
 
 
+def fetch_status(pod: Object) -> Object:
+    """Return the kubelet's word on the container that fetches, empty before there is one."""
+    statuses: list[Object] = pod["status"].get("initContainerStatuses", [])
+    return next((status for status in statuses if status["name"] == FETCH_CONTAINER), {})
+
+
+def waits(pod: Object) -> Iterator[Object]:
+    """Yield what the containers of a pod wait for, in the order in which they start."""
+    for status in (fetch_status(pod), engine_status(pod)):
+        if waiting := status.get("state", {}).get("waiting"):
+            yield waiting
+
+
 def last_end(pod: Object) -> Object | None:
     """Return how the engine ended last, unless it has started again since."""
     status = engine_status(pod)
@@ -47,7 +61,7 @@ def restarts(pod: Object) -> int:
 def cause_of_end(pod: Object, ended: Object, *, served: bool) -> Cause:
     """Say how the engine ended; what it means depends on whether it had served."""
     name, word = pod["metadata"]["name"], ended.get("reason", "Error")
-    if word == _NEVER_STARTED:
+    if word == NEVER_STARTED:
         return Cause(Reason.CONTAINER_CONFIG_INVALID, f"{name}: {ended.get('message', word)}")
     return Cause(
         Reason.ENGINE_CRASHED if served else Reason.MODEL_LOAD_FAILED,

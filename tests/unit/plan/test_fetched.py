@@ -56,6 +56,14 @@ def test_a_fetch_that_was_killed_says_how() -> None:
     )
 
 
+def test_an_image_without_the_fetch_s_program_is_said_in_the_runtime_s_words() -> None:
+    never = {"exitCode": 128, "reason": "StartError", "message": 'exec: "python3": not found in $PATH'}
+
+    assert fetch_failure(pod(state={"terminated": never})) == Cause(
+        Reason.CONTAINER_CONFIG_INVALID, 'qwen-coder-x: exec: "python3": not found in $PATH'
+    )
+
+
 @pytest.mark.parametrize(
     "said", ["[1]", '{"reason": "Promoted", "message": "m"}', '{"reason": "New", "message": "m"}']
 )
