@@ -816,7 +816,12 @@ def check_fingerprint(fetched: Fetched, request: Request, probes: Path) -> None:
     if request.fingerprint is None:
         return
     texts = json.loads(probes.read_text())
-    found = digest_of_json(token_ids(fetched.folder, texts, remote_code=request.remote_code))
+    try:
+        found = digest_of_json(token_ids(fetched.folder, texts, remote_code=request.remote_code))
+    # The libraries of tokenizers raise what they like, bare Exception among it.
+    except Exception as error:
+        said = f"its tokenizer can't be read: {words_of(error)}"
+        raise Failure(FETCH_FAILED, f"{fetched.artifact}: {said}") from error
     if found != request.fingerprint:
         said = f"the fingerprint of its tokenizer is {found}, pinned is {request.fingerprint}"
         raise Failure(TOKENIZER_CHANGED, f"{fetched.artifact}: {said}")
