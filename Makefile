@@ -53,6 +53,14 @@ check: lint unit ## Lint, types, layers, unit and golden tests; no cluster, unde
 unit: venv ## Unit and golden tests
 	pytest --numprocesses=auto tests/unit tests/golden
 
+.PHONY: fetch
+fetch: venv ## The fetch of models as a process, with the real hub client against a hub with faults; two minutes, no cluster
+	pytest $(SIDE_BY_SIDE) tests/fetch
+
+.PHONY: soak
+soak: venv ## 1,000 models, 50 of which roll out, in virtual time: reads, memory and rollbacks; no cluster, ten minutes
+	pytest --numprocesses=0 --show-capture=no tests/soak
+
 ## Tests on a real Kubernetes
 
 .PHONY: integration

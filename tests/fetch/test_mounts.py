@@ -2,6 +2,8 @@
 
 import os
 import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,9 @@ import pytest
 from fetch.pod import COMMIT, MODEL, Node, Object, checkpoint, licensed, tokenizer, wanted
 from fetch.test_fetch import CHECKPOINT, compact_digest, held
 from harness.hub.thread import HubThread
+from harness.paths import REPOSITORY
 
+GUIDE = REPOSITORY / "docs" / "guide.md"
 OTHER_DIGEST = "sha256:" + "0" * 64
 
 
@@ -25,14 +29,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def digest_by_hand(folder: Path) -> str:
-    """What the guide tells people to compute, with the tools of a shell."""
-    script = (
-        'cd "$1" && find . -type f -printf "%P\\0" | LC_ALL=C sort -z | xargs -0 sha256sum '
-        "| sed 's/^\\([0-9a-f]*\\)  \\(.*\\)$/[\"\\2\",\"\\1\"]/' | paste -sd, | tr -d '\\n' "
-        "| sed 's/^/[/; s/$/]/' | sha256sum | cut -d' ' -f1"
-    )
-    shell = ["bash", "-c", script, "-", str(folder)]
-    return "sha256:" + subprocess.run(shell, capture_output=True, text=True, check=True).stdout.strip()
+    """What people compute who do as the guide says."""
+    code = textwrap.dedent(GUIDE.read_text().split("<!-- digest -->\n")[1].split("<!-- end of digest -->")[0])
+    command = [sys.executable, "-c", code, str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def claim(folder: Path, digest: str | None = None) -> Object:
