@@ -83,7 +83,7 @@ def _operator(
     preflights = Preflights(
         examine=Preflighter(session, engines, Patience(settings.preflight_seconds)),
         ended=queue.add,
-        exists=lambda key: store.get(key) is not None,
+        exists=lambda key: store.version(key) is not None,
         at_a_time=settings.preflights,
     )
     looks = Looks(
