@@ -7,6 +7,7 @@ from typing import Final
 
 from pilothouse.api.rolloutpolicy import BUILT_IN, RolloutPolicySpec, Step
 from pilothouse.api.samplingstatus import SamplingStatus
+from pilothouse.names import RolloutState
 from pilothouse.plan.capacity import Size, Sizing, strategy_of
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.commands import Command, command_of
@@ -23,6 +24,7 @@ from pilothouse.plan.programmed import route_trouble
 from pilothouse.plan.revision import Revision
 from pilothouse.plan.serving import deployment_of, ready_replicas
 
+_EARLY: Final = frozenset({RolloutState.STARTING, RolloutState.PREFLIGHT})
 _NOT_TESTED: Final = PreflightOutcome((), None, ())
 
 
@@ -48,7 +50,8 @@ def situation_of(
     # On the way to a step the one before it is what has been judged.
     judged = position.step if position.held_since else position.step - 1
     proves = _is_last_comparison(policy.steps, max(0, judged), sizing)
-    evidence = measured(observed, policy, Arms(canary, stable, ready, position.weight, proves))
+    early = position.state in _EARLY
+    evidence = measured(observed, policy, Arms(canary, stable, ready, position.weight, proves, early))
     situation = Situation(
         now=observed.now,
         policy=policy,

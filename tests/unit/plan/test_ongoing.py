@@ -11,6 +11,7 @@ from builders import COMMIT, OTHER_COMMIT, by_kind, condition
 from pilothouse.api.licensepolicy import LicensePolicySpec
 from pilothouse.names import DEPLOYMENT, REVISION, Reason, RolloutState
 from pilothouse.plan.observed import ObjectKey
+from pilothouse.plan.readings import Reading
 from pilothouse.plan.types import Plan
 from rollout_scene import Scene, policy, scene
 
@@ -422,6 +423,38 @@ def test_metrics_that_stay_down_roll_back_where_the_policy_says_so() -> None:
 
     blind.behaves(blind.target, readable=False).reach(lambda now: now.canary is None)
     assert blind.status["lastRollback"]["reason"] == Reason.METRICS_UNAVAILABLE
+
+
+OWN_CHECK = {
+    "name": "refusals",
+    "prometheus": {"bad": "sum(refused)", "total": "sum(asked)"},
+    "maxIncrease": 0.1,
+}
+OWN = policy(analysis={"interval": "1s", "prometheus": {"url": "http://prometheus"}, "checks": [OWN_CHECK]})
+
+
+def test_queries_that_give_no_number_are_told_before_any_traffic() -> None:
+    """A7: and the rollout does not fail by them, but goes no further than its first step."""
+    unknown = scene(policy=OWN).edit(NEW)
+    unknown.behaves(unknown.target, load_seconds=10).reach(lambda now: now.state == "Starting").run(5)
+    (check,) = unknown.status["rollout"]["checks"]
+    assert (unknown.state, check["name"], check["verdict"]) == ("Starting", "refusals", "Error")
+    assert "no number of stable revision" in check["message"]
+
+    unknown.reach(lambda now: now.weight == 10).run(60)
+    assert unknown.weight == 10
+    assert unknown.status["rollout"]["reason"] == Reason.METRICS_UNAVAILABLE
+
+
+def test_queries_that_are_answered_for_stable_are_not_warned_of() -> None:
+    """A7: of a canary without traffic nobody can know."""
+    known = scene(policy=OWN).edit(NEW)
+    known.behaves(known.target, load_seconds=10).reach(lambda now: now.state == "Starting")
+    for _ in range(5):
+        known.look()
+        answer = Reading("", known.stable, known.seen.now, queries={"refusals": (1.0, 100.0)})
+        known.change(readings=(*known.seen.readings, answer)).tick()
+        assert "checks" not in known.plan.status["rollout"] or not known.plan.status["rollout"]["checks"]
 
 
 def test_a_few_bad_moments_of_many_end_no_rollout() -> None:
