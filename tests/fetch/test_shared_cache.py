@@ -1,12 +1,18 @@
 """One cache, many pods, many starts: each byte comes once."""
 
+import errno
+import fcntl
 import os
+from pathlib import Path
 
-from fetch.pod import BLOBS, COMMIT, MODEL, Node, Object, checkpoint, wanted
+import pytest
+
+from fetch.pod import BLOBS, COMMIT, MODEL, SNAPSHOT, Node, Object, checkpoint, wanted
 from fetch.test_fetch import CHECKPOINT
 from harness.hub.repositories import files, shape
 from harness.hub.thread import Asked, HubThread
 from harness.shell import wait_for
+from pilothouse.guard import pilothouse_fetch as fetch
 
 MIB = 1024 * 1024
 LARGE = 32 * MIB
@@ -116,6 +122,38 @@ def test_a_cache_with_new_owners_needs_no_hub(hub: HubThread, node: Node) -> Non
 
     assert node.fetched() == first
     assert hub.asked().nothing
+
+
+def test_a_fetch_that_failed_keeps_its_lock_until_its_process_ends(tmp_path: Path) -> None:
+    artifact, hub = fetch.Artifact("checkpoint", f"hf://{MODEL}", COMMIT), fetch.Hub(tmp_path)
+    with pytest.raises(fetch.Failure), fetch.alone(artifact, hub, fetch.Progress()):
+        raise fetch.Failure(fetch.FETCH_FAILED, "while another file is downloaded")
+    with (hub.notes(artifact) / "lock").open("a") as of_another, pytest.raises(BlockingIOError):
+        fcntl.flock(of_another, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_file_system_without_locks_keeps_pods_apart_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(_lock: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fetch.fcntl, "flock", no_locks)
+    artifact, hub = fetch.Artifact("checkpoint", f"hf://{MODEL}", COMMIT), fetch.Hub(tmp_path)
+    with (
+        fetch.alone(artifact, hub, fetch.Progress()) as one,
+        fetch.alone(artifact, hub, fetch.Progress()) as other,
+    ):
+        assert one != other
+
+
+def test_an_engine_with_a_cache_elsewhere_finds_all_there(node: Node) -> None:
+    elsewhere = node.folder / "elsewhere"
+    node.fetched(HF_HUB_CACHE=str(elsewhere))
+    asked = "import sys, huggingface_hub as h; print(h.snapshot_download(sys.argv[1], revision=sys.argv[2]))"
+    found = node.python_says(asked, MODEL, COMMIT, HF_HUB_OFFLINE="1", HF_HUB_CACHE=str(elsewhere))
+
+    assert found == str(elsewhere / SNAPSHOT)
 
 
 def test_what_others_downloaded_into_the_cache_is_verified_and_kept(hub: HubThread, node: Node) -> None:

@@ -81,6 +81,8 @@ PAUSE_SECONDS: Final = 1.0
 RATE_SECONDS: Final = 30.0
 """Over what time the rate of a download is taken: the library writes 10 MiB at a time."""
 HASH_BYTES: Final = 1024 * 1024
+BROKEN: Final = {"ConnectionError", "TimeoutError", "TransportError", "Timeout", "ChunkedEncodingError"}
+"""Errors of a broken connection, by name: which HTTP client raises them depends on the library's version."""
 NAMES, NAME_LENGTH = 8, 200
 """How many licenses a card may name, and how long a name is."""
 
@@ -163,13 +165,16 @@ class Hub:
     endpoint: str | None = None
     """A mirror; the library's default if None."""
     token: str | None = field(default=None, repr=False)
+    other_files: str | None = None
+    """HF_HUB_CACHE, where people have the library's cache elsewhere."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Hub":
         """Return the hub that the library would take for these variables."""
         home = environment.get("HF_HOME") or "~/.cache/huggingface"
         endpoint = environment.get("HF_ENDPOINT") or None
-        return cls(Path(home).expanduser(), endpoint, environment.get("HF_TOKEN") or None)
+        token = environment.get("HF_TOKEN") or None
+        return cls(Path(home).expanduser(), endpoint, token, environment.get("HF_HUB_CACHE") or None)
 
     @property
     def access(self) -> bool | str:
@@ -179,7 +184,7 @@ class Hub:
     @property
     def files(self) -> Path:
         """The library's cache, where an engine looks."""
-        return self.home / "hub"
+        return Path(self.other_files) if self.other_files else self.home / "hub"
 
     def blobs(self, artifact: Artifact) -> Path:
         """Return the folder of the contents of a repository's files, by digest."""
@@ -322,8 +327,10 @@ def alone(artifact: Artifact, hub: Hub, progress: Progress) -> Iterator[str]:
     """
     folder = hub.notes(artifact)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a") as lock:
-        yield "pilothouse" if locked(lock.fileno(), artifact, progress) else uuid.uuid4().hex
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
+    yield "pilothouse" if locked(lock, artifact, progress) else uuid.uuid4().hex
+    # Not after a failure: some downloads go on until this process ends, and must be alone till then.
+    os.close(lock)
 
 
 def locked(lock: int, artifact: Artifact, progress: Progress) -> bool:
@@ -472,7 +479,7 @@ def bring(
 
 @dataclass(frozen=True)
 class Shelf:
-    """The folder of a repository's contents, each under its digest, or its owner until then."""
+    """The folder of a repository's contents: each under its digest, but under its owner's name until then."""
 
     folder: Path
     owner: str
@@ -518,7 +525,7 @@ def download(artifact: Artifact, files: Sequence[Listed], hub: Hub, shelf: Shelf
     left = total - progress.tell()["bytes"]
     free = shutil.disk_usage(shelf.folder).free
     if left > free:
-        raise Failure(CACHE_FULL, f"{artifact} needs {left} bytes more, {free} are free in {hub.home}")
+        raise Failure(CACHE_FULL, f"{artifact} needs {left} bytes more, {free} are free in {hub.files}")
     log.info("%s: %d files, %d of %d bytes to download", artifact, len(files), left, total)
     in_parallel(lambda file: patiently(lambda: download_one(artifact, file, hub, shelf.partial(file))), files)
 
@@ -913,9 +920,8 @@ def reason_of_one(error: BaseException) -> str | None:
         return reason_of_status(status)
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return CACHE_FULL
-    # By name: which HTTP client raises it depends on the library's version.
-    broken = any(base.__name__ == "TransportError" for base in type(error).__mro__)
-    return HUB_UNAVAILABLE if broken or isinstance(error, ConnectionError | TimeoutError) else None
+    broken = BROKEN & {base.__name__ for base in type(error).__mro__}
+    return HUB_UNAVAILABLE if broken else None
 
 
 def reason_of_status(status: int) -> str:
