@@ -123,6 +123,10 @@ bench-switch: venv ## Count what callers lose in 20 changes of weight and a roll
 	python -m harness up
 	python benchmarks/switch.py
 
+.PHONY: bench-guard
+bench-guard: venv ## Load an engine with the guard and one without, in turn (9 min); writes benchmarks/results/guard.md
+	python -m benchmarks.guard
+
 ## The cluster
 
 .PHONY: build
