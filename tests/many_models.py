@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
-from builders import GATEWAY as GATEWAY_KEY
 from builders import NOW, accepted_parent, gateway, manifest
 from fake_kube import FakeKube
 from fake_looks import BARE
@@ -175,7 +174,6 @@ class Fleet:
             gateway(),
         ):
             self.store.upsert(self.kube.put(obj))
-        assert self.store.get(GATEWAY_KEY)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -1,10 +1,12 @@
 """How long a revision's pods take to be ready, and whether the policy gives a new revision as long.
 
 A pod whose Ready came and went looks as if it had loaded for longer than it did. So the fastest pod counts,
-and what was seen first stays: a warning that is shown is true of every pod.
+of a revision that serves only those that began with it, and what was seen first stays.
 """
 
-from pilothouse.plan.observed import Observed
+from datetime import datetime
+
+from pilothouse.plan.observed import Object, Observed
 from pilothouse.plan.pods import is_ready, pods_of
 from pilothouse.plan.podstate import seconds_to_ready
 
@@ -15,7 +17,9 @@ def startup_seconds(observed: Observed, revision: str) -> float | None:
     for part in (status.stable, status.canary):
         if part and part.revision == revision and part.startup_seconds is not None:
             return part.startup_seconds
-    seen = (seconds_to_ready(pod) for pod in pods_of(observed.pods, revision) if is_ready(pod))
+    served_from = next((entry.served_from for entry in status.history if entry.revision == revision), None)
+    pods = (pod for pod in pods_of(observed.pods, revision) if is_ready(pod))
+    seen = (_seconds(pod, served_from) for pod in pods)
     return min((seconds for seconds in seen if seconds is not None), default=None)
 
 
@@ -26,3 +30,12 @@ def deadline_warning(observed: Observed, revision: str) -> str | None:
         return None
     deadline = f"but startupDeadline {observed.policy.startup_deadline} is too short for a rollout"
     return f"{deadline}: a pod of revision {revision} took {took:.0f}s to be ready"
+
+
+def _seconds(pod: Object, served_from: datetime | None) -> float | None:
+    """Return how long the pod took, at most until its revision served; of a later pod nobody can tell."""
+    took = seconds_to_ready(pod)
+    if took is None or served_from is None:
+        return took
+    until_served = (served_from - datetime.fromisoformat(pod["status"]["startTime"])).total_seconds()
+    return min(took, until_served) if until_served > 0 else None

@@ -1,6 +1,7 @@
 """A startup deadline that a model can't meet is warned of before a rollout fails by it (L14)."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from builders import NOW, OTHER_COMMIT, Cluster, Object, condition, observed
 from pilothouse.names import DEPLOYMENT, REVISION, Reason
@@ -9,26 +10,27 @@ from rollout_scene import policy
 TOO_SHORT = policy(startupDeadline="60s")
 
 
-def pod(revision: str, seconds: float, *, ready: bool = True) -> Object:
-    """A pod that took so long."""
+def pod(
+    revision: str, seconds: float, since: datetime = NOW, *, lost: float = 0, ready: bool = True
+) -> Object:
+    """A pod that took so long to be ready at this time, and was so again when it had lost it meanwhile."""
     name = f"{revision}-{seconds:.0f}"
-    since = (NOW + timedelta(seconds=seconds)).isoformat()
+    started, again = since - timedelta(seconds=seconds), since + timedelta(seconds=lost)
+    condition = {"type": "Ready", "status": str(ready), "lastTransitionTime": again.isoformat()}
     return {
         "metadata": {"name": name, "uid": name, "labels": {DEPLOYMENT: "qwen-coder", REVISION: revision}},
-        "status": {
-            "podIP": "10.0.0.1",
-            "startTime": NOW.isoformat(),
-            "conditions": [{"type": "Ready", "status": str(ready), "lastTransitionTime": since}],
-        },
+        "status": {"podIP": "10.0.0.1", "startTime": started.isoformat(), "conditions": [condition]},
     }
 
 
-def serving(*seconds: float, ready: bool = True) -> Cluster:
-    """A model at rest whose pods were seen once, and took so long."""
+def serving(*seconds: float, late: float = 0, **fields: Any) -> Cluster:
+    """A model at rest whose pods took so long, and began so much too late to have served first."""
     cluster = Cluster(observed(policy=TOO_SHORT))
     cluster.settle()
-    revision = cluster.plan.status["stable"]["revision"]
-    cluster.change(pods=tuple(pod(revision, took, ready=ready) for took in seconds)).tick()
+    served = cluster.plan.status["history"][0]
+    since = datetime.fromisoformat(served["servedFrom"]) + timedelta(seconds=late)
+    pods = tuple(pod(served["revision"], took, since, **fields) for took in seconds)
+    cluster.change(pods=pods).tick()
     cluster.change(pods=()).settle()
     return cluster
 
@@ -59,10 +61,18 @@ def test_a_pod_that_is_not_ready_tells_no_load_time() -> None:
     assert "startupSeconds" not in serving(95, ready=False).plan.status["stable"]
 
 
+def test_a_pod_that_was_ready_again_hours_later_is_not_taken_for_one_that_loaded_for_hours() -> None:
+    assert serving(40, lost=7200).plan.status["stable"]["startupSeconds"] == 40
+
+
+def test_of_a_pod_that_came_later_nobody_can_tell_how_long_it_took() -> None:
+    assert "startupSeconds" not in serving(40, late=3600, lost=7200).plan.status["stable"]
+
+
 def test_the_load_time_that_was_seen_first_stays() -> None:
     """Later a pod may be ready again for other reasons than its start."""
     cluster = serving(40)
-    cluster.change(pods=(pod(cluster.plan.status["stable"]["revision"], 4000),)).tick()
+    cluster.change(pods=(pod(cluster.plan.status["stable"]["revision"], 20),)).tick()
 
     assert cluster.plan.status["stable"]["startupSeconds"] == 40
 
