@@ -21,7 +21,8 @@ digest that the hub tells leads out of the cache.
 import errno
 import fcntl
 import hashlib
-import importlib
+import importlib.metadata
+import importlib.util
 import json
 import logging
 import os
@@ -830,20 +831,33 @@ def check_fingerprint(fetched: Fetched, request: Request, probes: Path) -> None:
         said = f"its tokenizer can't be read: {words_of(error)}"
         raise Failure(FETCH_FAILED, f"{fetched.artifact}: {said}") from error
     if found != request.fingerprint:
-        said = f"the fingerprint of its tokenizer is {found}, pinned is {request.fingerprint}"
+        said = f"the fingerprint of its tokenizer, by {reader()}, is {found}, pinned is {request.fingerprint}"
         raise Failure(TOKENIZER_CHANGED, f"{fetched.artifact}: {said}")
 
 
 def token_ids(folder: Path, texts: Sequence[str], *, remote_code: bool) -> list[list[int]]:
-    """Return the token ids of each text: by transformers, as in the engine, else by tokenizers alone."""
-    try:
+    """Return the token ids of each text: by transformers, as in the engine, else by tokenizers alone.
+
+    The two may differ: for some families transformers 5 takes the vocabulary and leaves the rest.
+    """
+    if has_transformers():
         transformers = importlib.import_module("transformers")
-    except ImportError:
-        tokenizers = importlib.import_module("tokenizers")
-        tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-        return [tokenizer.encode(text).ids for text in texts]
-    tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), trust_remote_code=remote_code)
-    return [list(tokenizer(text)["input_ids"]) for text in texts]
+        read = transformers.AutoTokenizer.from_pretrained(str(folder), trust_remote_code=remote_code)
+        return [list(read(text)["input_ids"]) for text in texts]
+    tokenizers = importlib.import_module("tokenizers")
+    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return [tokenizer.encode(text).ids for text in texts]
+
+
+def has_transformers() -> bool:
+    """Tell whether tokenizers are read as the engine reads them."""
+    return importlib.util.find_spec("transformers") is not None
+
+
+def reader() -> str:
+    """Return the name and the version of what reads tokenizers."""
+    name = "transformers" if has_transformers() else "tokenizers"
+    return f"{name} {importlib.metadata.version(name)}"
 
 
 # --- all of it ----------------------------------------------------------------------------------------------

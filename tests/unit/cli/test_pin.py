@@ -131,6 +131,14 @@ def test_a_folder_is_pinned_by_the_digest_of_its_files(
     assert after["tokenizer"]["fingerprint"] == before["tokenizer"]["fingerprint"]
 
 
+def test_a_fingerprint_that_transformers_did_not_make_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(TOKENIZER.read_bytes())
+    assert pin(str(tmp_path)) == 0
+    assert "should the engine's transformers read it otherwise" in capsys.readouterr().err
+
+
 def test_a_tokenizer_that_transformers_completes_gets_no_fingerprint_without_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
