@@ -467,6 +467,9 @@ REFUSED: Final = {
 }
 """Fields that would change what is answered or get around a limit: refused, with the reason."""
 
+IN_TEMPLATE: Final = ("tools", "chat_template_kwargs")
+"""What of a chat gets into the prompt beside its messages, and only the template knows how."""
+
 TEXT_PARTS: Final = frozenset({"text", "input_text", "output_text", "refusal", "thinking"})
 PART_KEYS: Final = frozenset({"type", "text", "refusal", "thinking", "closed", "cache_control"})
 
@@ -595,7 +598,10 @@ def _chat_prompt(body: Object) -> tuple[Sequence[str], Sequence[Sequence[int]]]:
     kwargs = body.get("chat_template_kwargs")
     if isinstance(kwargs, dict) and not kwargs.keys().isdisjoint({"chat_template", "tokenize"}):
         raise invalid("chat_template_kwargs", "The template is a part of the pinned model.", "not_allowed")
-    return [*_encodable(_strings(messages), "messages")], ()
+    return [
+        *_encodable(_strings(messages), "messages"),
+        *(text for name in IN_TEMPLATE for text in _encodable(_strings(body.get(name)), name)),
+    ], ()
 
 
 def _is_text(part: object) -> bool:
@@ -774,7 +780,7 @@ class Tokenizer:
         size = sum(map(_longest, order.texts))
         if "prompt" in order.body or size > cap:
             return size + SPECIAL_TOKENS * (1 + order.sequences)
-        if any(order.body.get(name) for name in ("tools", "chat_template_kwargs")):
+        if any(order.body.get(name) for name in IN_TEMPLATE):
             return math.inf
         if self._template is None:
             probe = {"messages": [{"role": "user", "content": "x"}]}
@@ -1342,7 +1348,7 @@ class Guard:
 
     def _write(self, generation: Generation, settings: Settings | None) -> None:
         try:
-            if settings and settings.scan == "Report" and generation.order:
+            if settings and settings.scan == "Report" and generation.order and generation.feed:
                 self._scan(generation, generation.order)
         except Exception as error:  # noqa: BLE001 -- the line is written whatever happens
             generation.error = generation.error or type(error).__name__

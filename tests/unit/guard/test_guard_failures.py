@@ -177,6 +177,30 @@ async def test_a_credential_is_reported_where_the_lane_only_reports(guarded: Gua
     assert counts == [{"aws-access-key-id": 2}, {"aws-access-key-id": 1}, {"aws-access-key-id": 1}, None]
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"tools": [{"type": "function", "function": {"name": "f", "description": KEY}}]},
+        {"chat_template_kwargs": {"date": KEY}},
+    ],
+)
+async def test_what_a_template_puts_into_a_prompt_is_scanned_and_hashed_too(
+    guarded: Guarded, field: dict[str, object]
+) -> None:
+    setup = guarded(requests={"secretScan": "Reject"})
+    assert (await setup.chat()).status == 200
+    answer = await setup.chat(**field)
+    assert (answer.status, answer.error["code"]) == (400, "credentials_found")
+    without, with_it = setup.lines
+    assert without["promptHash"] != with_it["promptHash"]
+
+
+async def test_what_never_reaches_the_engine_is_not_scanned(guarded: Guarded) -> None:
+    setup = guarded(requests={"secretScan": "Report"})
+    assert (await setup.complete(prompt=f"{KEY} " * 100)).error["code"] == "context_length_exceeded"
+    assert "credentials" not in setup.line
+
+
 async def test_no_scan_is_no_scan(guarded: Guarded) -> None:
     setup = guarded(requests={"secretScan": "Off"})
     assert (await setup.complete(prompt=KEY)).status == 200
