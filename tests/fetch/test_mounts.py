@@ -12,6 +12,7 @@ from fetch.pod import COMMIT, MODEL, Node, Object, checkpoint, licensed, tokeniz
 from fetch.test_fetch import CHECKPOINT, compact_digest, held
 from harness.hub.thread import HubThread
 from harness.paths import REPOSITORY
+from pilothouse.guard import pilothouse_fetch as fetch
 
 GUIDE = REPOSITORY / "docs" / "guide.md"
 OTHER_DIGEST = "sha256:" + "0" * 64
@@ -100,6 +101,17 @@ def test_a_linked_file_counts_by_its_content(node: Node, folder: Path) -> None:
     (folder / "config.json").symlink_to("../config.json")
 
     node.fetched(asked)
+
+
+def test_a_folder_that_can_t_be_read_is_not_an_empty_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: str) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError):
+        fetch.present(folder)
 
 
 def test_names_that_are_no_text_are_told_all_the_same(node: Node, folder: Path) -> None:

@@ -190,7 +190,7 @@ class FetchStatus(Status):
     pod: str
     """The pod's name."""
     phase: str
-    """Waiting (for another pod's download), Downloading or Verifying."""
+    """Asking (the hub), Waiting (for another pod's download), Downloading or Verifying."""
     bytes: Annotated[int, Field(json_schema_extra={"format": "int64"})] = 0
     """How much is there."""
     total_bytes: Annotated[int, Field(json_schema_extra={"format": "int64"})] = 0

@@ -28,8 +28,8 @@ _NO_TRANSFORMERS: Final = (
     "a preflight shows the fingerprint in status.rollout.preflight"
 )
 _BY_TOKENIZERS: Final = (
-    "the fingerprint is that of tokenizer.json; should the engine's transformers read it otherwise, the fetch ends "
-    "with TokenizerChanged and names its own, which `pin` prints too where that transformers is installed"
+    "the fingerprint is that of tokenizer.json; should the engine's transformers read it otherwise, the "
+    "fetch ends with TokenizerChanged and its own, which `pin` prints where that transformers is installed"
 )
 
 

@@ -267,9 +267,9 @@ class Progress:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.begin("Waiting", 0, lambda: 0)
+        self.begin("Asking")
 
-    def begin(self, phase: str, total: int, measure: Callable[[], int]) -> None:
+    def begin(self, phase: str, total: int = 0, measure: Callable[[], int] = lambda: 0) -> None:
         """Start a phase; `measure` tells its bytes whenever somebody asks."""
         with self._lock:
             self._phase, self._total, self._measure = phase, total, measure
@@ -352,8 +352,9 @@ def wait_for(lock: int, artifact: Artifact, progress: Progress) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         log.info("another pod fetches %s into this cache; waiting for it", artifact.source)
-        progress.begin("Waiting", 0, lambda: 0)
+        progress.begin("Waiting")
         fcntl.flock(lock, fcntl.LOCK_EX)
+        progress.begin("Asking")
 
 
 # --- what is wanted -----------------------------------------------------------------------------------------
@@ -386,9 +387,15 @@ def present(folder: Path) -> set[str]:
     """
     if not folder.exists():
         return set()
-    entries = (Path(parent, name) for parent, names, files in os.walk(folder) for name in (*names, *files))
+    walk = os.walk(folder, onerror=fail)
+    entries = (Path(parent, name) for parent, names, files in walk for name in (*names, *files))
     found = (path for path in entries if path.is_symlink() or not path.is_dir())
     return {path.relative_to(folder).as_posix() for path in found}
+
+
+def fail(error: OSError) -> None:
+    """Raise it: a folder that can't be read is not an empty one."""
+    raise error
 
 
 # --- the hub ------------------------------------------------------------------------------------------------
@@ -502,7 +509,7 @@ def kept(artifact: Artifact, files: Sequence[Listed], shelf: Shelf, progress: Pr
             known[digest] = sha256
             continue
         log.warning("%s: %s in the cache has the digest %s; it is fetched anew", artifact, file.path, digest)
-        shelf.of(file).unlink()
+        shelf.of(file).unlink(missing_ok=True)
     return known
 
 
@@ -711,7 +718,8 @@ def note_of(artifact: Artifact, hub: Hub, *, remote_code: bool) -> Path:
 def write(path: Path, text: str) -> None:
     """Write a file so that nobody reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    # Not by the process's id: in its own pod each is the first.
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     partial.write_text(text)
     partial.replace(path)
 

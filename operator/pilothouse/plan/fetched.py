@@ -24,6 +24,8 @@ _REASONS: Final = REFUTES | {
     Reason.CACHE_FULL,
     Reason.FETCH_FAILED,
 }
+_WAITING: Final = "Waiting"
+"""The fetch's word for its turn at the cache not having come."""
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP: Final = 1024
 
@@ -51,7 +53,8 @@ def fetching(observed: Observed, revision: str) -> str | None:
     if not fetch or fetch.pod not in pods or pods[fetch.pod]["metadata"]["labels"].get(REVISION) != revision:
         return None
     if not fetch.total_bytes:
-        return f"{fetch.pod} asks the hub"
+        does = "waits for a pod that fetches the same" if fetch.phase == _WAITING else "asks the hub"
+        return f"{fetch.pod} {does}"
     amount = f"{_size(fetch.bytes)} of {_size(fetch.total_bytes)}"
     return f"{fetch.pod}: {fetch.phase.lower()} {amount}, {_size(fetch.bytes_per_second)}/s"
 

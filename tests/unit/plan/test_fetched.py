@@ -127,6 +127,13 @@ def test_the_progress_of_another_revisions_pod_is_not_told() -> None:
 
 
 def test_a_fetch_that_knows_no_total_yet_asks_the_hub() -> None:
-    done = FetchStatus(pod="qwen-coder-x", phase="Waiting")
+    done = FetchStatus(pod="qwen-coder-x", phase="Asking")
 
     assert fetching(observed(fetch=done, pods=(pod(),)), CANARY) == "qwen-coder-x asks the hub"
+
+
+def test_a_fetch_whose_turn_has_not_come_waits() -> None:
+    done = FetchStatus(pod="qwen-coder-x", phase="Waiting")
+    said = "qwen-coder-x waits for a pod that fetches the same"
+
+    assert fetching(observed(fetch=done, pods=(pod(),)), CANARY) == said
