@@ -21,11 +21,9 @@ _HEAD: Final = f"""<!-- Generated from operator/pilothouse/api by `make generate
 `kubectl explain` prints the same. A field marked * is required. The API server refuses an object that breaks
 a rule, and names the field.
 
-Checked and stored, but not acted on yet: TenantQuota and EvaluationSuite; of RolloutPolicy the step
-`evaluate`, which waits for `promote`; of QueueClass `requests.streaming`, `requests.secretScan`,
-`concurrency.onFull`, `concurrency.maxWait`; of ModelDeployment `model.license.textDigest`, `engine.guard`,
-`route.allowTenants`. Of QueueClass `priority` orders rollouts, and not yet who gets GPUs; the tokenizer's
-`fingerprint` is compared when a revision rolls out, not at a model's first one.
+Checked and stored, but not acted on yet: EvaluationSuite; TenantQuota, but for the concurrency of its callers,
+which the guard holds; of RolloutPolicy the step `evaluate`, which waits for `promote`; of ModelDeployment
+`route.allowTenants`. Of QueueClass `priority` orders rollouts, and not yet who gets GPUs.
 """
 _TABLE: Final = "| field | type | default | meaning |\n| --- | --- | --- | --- |\n"
 
