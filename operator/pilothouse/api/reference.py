@@ -22,8 +22,8 @@ _HEAD: Final = f"""<!-- Generated from operator/pilothouse/api by `make generate
 a rule, and names the field.
 
 Checked and stored, but not acted on yet: EvaluationSuite; TenantQuota, but for the concurrency of its
-callers, which the guard holds; of RolloutPolicy the step `evaluate`, which waits for `promote`; of ModelDeployment
-`route.allowTenants`. Of QueueClass `priority` orders rollouts, and not yet who gets GPUs.
+callers, which the guard holds; of RolloutPolicy the step `evaluate`, which waits for `promote`; of
+ModelDeployment `route.allowTenants`. Of QueueClass `priority` orders rollouts, and not yet who gets GPUs.
 """
 _TABLE: Final = "| field | type | default | meaning |\n| --- | --- | --- | --- |\n"
 
