@@ -44,6 +44,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+if __name__ == "__main__":
+    # A container's first process ends by no signal that it does not handle, and the imports take a second.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+
 # The library reads these when it is imported. Its other ways to download can neither be resumed nor be
 # measured here: xet has a cache of its own, hf_transfer leaves holes in what it has not finished.
 os.environ.update(
@@ -92,6 +96,7 @@ TEXTS: Final = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "README.m
 WEIGHTS: Final = ("*.safetensors", "*.bin", "*.pt")
 """The first of these that a revision has at its top is its weights."""
 LICENSE_FILE: Final = re.compile(r"(model[-_])?(licen[cs]e|copying)([-_.].*)?", re.IGNORECASE)
+GIT_DIGITS: Final = 40
 DIGEST: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 NOTICE_FILE: Final = re.compile(r"(notice|use[-_]policy|usage[-_]policy)(\..*)?", re.IGNORECASE)
 
@@ -222,7 +227,7 @@ class Listed:
     @property
     def in_git(self) -> bool:
         """Whether the digest is git's."""
-        return len(self.digest) == hashlib.sha1(usedforsecurity=False).digest_size * 2
+        return len(self.digest) == GIT_DIGITS
 
 
 @dataclass(frozen=True)
@@ -1024,8 +1029,6 @@ def run(environment: Mapping[str, str]) -> Failure | None:
 
 def main() -> None:
     """Run in the init container."""
-    # As the container's first process it would not even end when told to.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
     set_up_log()
     failure = run(os.environ)
     if failure is not None:
