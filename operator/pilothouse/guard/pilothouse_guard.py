@@ -54,6 +54,7 @@ SMALLEST_BODY_BOUND: Final = 1 << 20
 BODY_BYTES_PER_TOKEN: Final = 64
 LONGEST_TRACE: Final = 4096
 MOST_SEGMENTS: Final = 64
+LARGEST_COUNT: Final = 1 << 31
 MOST_WAITING: Final = 1024
 LONGEST_RETRY: Final = 60
 FILE_CHECK_SECONDS: Final = 1.0
@@ -403,7 +404,7 @@ def trace_of(scope: Message) -> Trace | None:
     named = [_segment(segment) for segment in segments]
     packed = sum(tokens for _, tokens in named)
     total = content.get("total", packed)
-    if type(total) is not int or total < packed:
+    if type(total) is not int or not packed <= total < LARGEST_COUNT:
         raise _bad_trace("`total` has to be a number, and no less than all segments together")
     return Trace(named, total)
 
@@ -412,7 +413,7 @@ def _segment(segment: object) -> tuple[str, int]:
     name, tokens = (segment.get("name"), segment.get("tokens")) if isinstance(segment, dict) else ("", 0)
     if not isinstance(name, str) or not SEGMENT.fullmatch(name):
         raise _bad_trace("a segment's `name` has to be 1 to 64 of letters, digits, dot, dash and underscore")
-    if type(tokens) is not int or not 0 <= tokens < 1 << 31:
+    if type(tokens) is not int or not 0 <= tokens < LARGEST_COUNT:
         raise _bad_trace("a segment's `tokens` has to be a number that is not negative")
     return name, tokens
 
@@ -1285,6 +1286,8 @@ class Guard:
         try:
             ends = {work, client.gone}
             await asyncio.wait(ends, timeout=settings.timeout, return_when=asyncio.FIRST_COMPLETED)
+            if work.cancelled():
+                raise Refusal(502, "engine_error", "The engine dropped the request.")
             if work.done():
                 work.result()
                 return
@@ -1331,8 +1334,13 @@ class Guard:
         """Refuse a prompt with credentials; where they are only reported, that waits for the answer's end."""
         if settings.scan == "Off":
             return
-        if order.ids:
-            order.texts = [await self._tokenizer.text(scope, ids) for ids in order.ids]
+        try:
+            if order.ids:
+                order.texts = [await self._tokenizer.text(scope, ids) for ids in order.ids]
+        except Exception as error:
+            if settings.scan == "Reject":
+                raise
+            generation.error = type(error).__name__
         if settings.scan != "Reject":
             return
         self._scan(generation, order)

@@ -63,6 +63,18 @@ async def test_an_engine_that_says_nothing_is_a_502(guarded: Guarded) -> None:
     assert (answer.status, answer.error["code"]) == (502, "engine_error")
 
 
+async def test_an_engine_that_drops_a_request_is_a_502_with_the_pins(guarded: Guarded) -> None:
+    async def dropping(*_: object) -> NoReturn:
+        raise asyncio.CancelledError
+
+    setup = guarded()
+    setup.use(dropping)
+    answer = await setup.complete()
+    assert (answer.status, answer.error["code"]) == (502, "engine_error")
+    assert answer.headers.items() >= PINS.items()
+    assert setup.line["status"] == 502
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_who_hangs_up_frees_the_engine(guarded: Guarded, *, stream: bool) -> None:
     setup = guarded()
@@ -201,6 +213,14 @@ async def test_what_never_reaches_the_engine_is_not_scanned(guarded: Guarded) ->
     assert "credentials" not in setup.line
 
 
+async def test_ids_that_have_no_text_are_the_engine_s_to_judge_where_the_lane_only_reports(
+    guarded: Guarded,
+) -> None:
+    setup = guarded(requests={"secretScan": "Report"})
+    assert (await setup.complete(prompt=[999])).status == 200
+    assert setup.line["error"] == "ValueError"
+
+
 async def test_no_scan_is_no_scan(guarded: Guarded) -> None:
     setup = guarded(requests={"secretScan": "Off"})
     assert (await setup.complete(prompt=KEY)).status == 200
@@ -253,6 +273,7 @@ async def test_a_prompt_that_was_cut_on_its_way_shows(guarded: Guarded) -> None:
         '{"segments": [{"name": "a", "tokens": 1.5}]}',
         '{"segments": [{"name": "a", "tokens": 3}], "total": 2}',
         '{"segments": [{"name": "a"}]}',
+        '{"segments": [], "total": 1' + "0" * 400 + "}",
         json.dumps({"segments": [{"name": "a", "tokens": 1}] * 65}),
         json.dumps({"segments": [], "note": "x" * 4096}),
         "[" * 4000,
