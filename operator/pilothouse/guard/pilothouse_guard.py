@@ -1286,12 +1286,16 @@ class Guard:
         try:
             ends = {work, client.gone}
             await asyncio.wait(ends, timeout=settings.timeout, return_when=asyncio.FIRST_COMPLETED)
+            if generation.answer.whole:
+                # A server calls a client gone that has its whole answer; the engine is about to return.
+                await asyncio.wait({work}, timeout=LEAVE_SECONDS)
             if work.cancelled():
                 raise Refusal(502, "engine_error", "The engine dropped the request.")
             if work.done():
                 work.result()
                 return
-            await _stop(generation, client, work)
+            if not generation.answer.whole:
+                await _stop(generation, client, work)
         finally:
             # What the engine still sends would get past the line, which is written next.
             generation.answer.close()

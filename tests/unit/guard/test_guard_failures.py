@@ -11,7 +11,7 @@ import pytest
 
 from pilothouse.guard import pilothouse_guard
 from pilothouse.guard.pilothouse_guard import Places
-from unit.guard.standin import PINS, Client, Setup, until
+from unit.guard.standin import PINS, Client, Engine, Setup, until
 
 Guarded = Callable[..., Setup]
 SECRET = "sesame-0pen-4711"  # noqa: S105 -- what must not be found again
@@ -110,6 +110,26 @@ async def test_who_hangs_up_before_the_request_is_whole_has_a_line_too(guarded: 
     setup = guarded()
     await setup.serve(Leaver({}))
     assert setup.line.items() >= {"finish": "cancelled", "status": 499, "promptHash": None}.items()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_who_has_the_whole_answer_did_not_cancel_it(guarded: Guarded, *, stream: bool) -> None:
+    class Leaver(Client):
+        async def send(self, message: dict[str, object]) -> None:
+            await super().send(message)
+            if self.answer.ended:
+                self.hang_up()
+
+    class Lingering(Engine):
+        async def __call__(self, scope: dict[str, object], receive: object, send: object) -> None:
+            await super().__call__(scope, receive, send)
+            for _ in range(20):
+                await asyncio.sleep(0)
+
+    setup = guarded()
+    setup.use(Lingering())
+    await setup.serve(Leaver({"prompt": "a", "max_tokens": 3, "stream": stream}))
+    assert setup.line.items() >= {"finish": "length", "status": 200, "exact": True}.items()
 
 
 async def test_a_server_that_stops_leaves_a_line(guarded: Guarded) -> None:
