@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from harness import cluster, gateway
+from harness import cluster, gateway, hub_service
 from harness import kubectl as tool
 from harness.paths import LOCK
 from turns import among_others, by_itself
@@ -79,6 +79,12 @@ def kubectl(kubeconfig: Path) -> Kubectl:
 def gateway_url(kubeconfig: Path) -> str:
     """The base URL of the Gateway `models`."""
     return gateway.url(kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def hub_url(kubeconfig: Path) -> str:
+    """The base URL of the cluster's hub of models."""
+    return hub_service.url(kubeconfig)
 
 
 @pytest.fixture

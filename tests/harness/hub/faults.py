@@ -78,9 +78,9 @@ class Faults:
         """Put one in force; TypeError for a field that no fault has."""
         self._faults.append(Fault(**given))
 
-    def clear(self) -> None:
-        """Be well again."""
-        self._faults.clear()
+    def clear(self, repository: str | None = None) -> None:
+        """Be well again; with the pattern that some faults were given, only of those."""
+        self._faults = [fault for fault in self._faults if repository not in (None, fault.repository)]
 
     def first(self, field: str, repository: str, path: str) -> Fault | None:
         """The oldest fault of this kind that fits."""

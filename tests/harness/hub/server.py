@@ -3,8 +3,8 @@
 As at the real hub a large file is a redirect to a storage host with a signed address. Any `owner/name` exists
 at the branch `main` and at any 40 hex digits; none of owner `missing`, and no commit of forty zeros.
 
-POST /_hub/faults puts a fault in force (see faults.py), DELETE ends all; GET /_hub/requests tells what was
-asked for, DELETE starts counting anew.
+POST /_hub/faults puts a fault in force (see faults.py), DELETE ends all, or with `?repository=` those of one.
+GET /_hub/requests tells what was asked for, DELETE starts counting anew.
 """
 
 import asyncio
@@ -158,9 +158,9 @@ class Hub:
             raise web.HTTPBadRequest(text=str(error)) from error
         return web.json_response({})
 
-    async def clear_faults(self, _request: web.Request) -> web.Response:
-        """DELETE /_hub/faults."""
-        self._faults.clear()
+    async def clear_faults(self, request: web.Request) -> web.Response:
+        """DELETE /_hub/faults, or of one repository."""
+        self._faults.clear(request.query.get("repository"))
         return web.json_response({})
 
     async def requests(self, _request: web.Request) -> web.Response:
