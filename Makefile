@@ -13,7 +13,7 @@ VENV := $(CACHE)/venv-$(shell sha256sum requirements/dev.txt | cut -c1-12)
 export PATH := $(VENV)/bin:$(CACHE)/bin:$(PATH)
 export PYTHONPATH := operator:tests
 # These tests wait more than they compute: files run side by side, those with the mark `alone` one after the other.
-export SIDE_BY_SIDE := --numprocesses=3 --dist=loadgroup --no-loadscope-reorder
+export SIDE_BY_SIDE := --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: help
 help: ## Print this list
@@ -52,6 +52,14 @@ check: lint unit ## Lint, types, layers, unit and golden tests; no cluster, unde
 .PHONY: unit
 unit: venv ## Unit and golden tests
 	pytest --numprocesses=auto tests/unit tests/golden
+
+.PHONY: fetch
+fetch: venv ## The fetch of models as a process, with the real hub client against a hub with faults; two minutes, no cluster
+	pytest $(SIDE_BY_SIDE) tests/fetch
+
+.PHONY: soak
+soak: venv ## 1,000 models, 50 of which roll out, in virtual time: reads, memory and rollbacks; no cluster, ten minutes
+	pytest --numprocesses=0 --show-capture=no tests/soak
 
 ## Tests on a real Kubernetes
 
@@ -124,6 +132,10 @@ bench-lanes: venv ## Flood synthesis and time completion, with lanes and without
 bench-quotas: venv ## Have tenants ask for 5 times what they may (12 min); writes benchmarks/results/quotas.md
 	python -m harness up
 	python benchmarks/quotas.py
+
+.PHONY: bench-guard
+bench-guard: venv ## Load an engine with the guard and one without, in turn (9 min); writes benchmarks/results/guard.md
+	python -m benchmarks.guard
 
 ## The cluster
 

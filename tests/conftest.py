@@ -1,6 +1,6 @@
 """Fixtures for tests on a real Kubernetes: the cluster is started when the first test asks for it.
 
-Files run side by side, each in one process (`pytest --dist=loadgroup`). A file with the mark `alone` has the
+Files run side by side, each in one process (`pytest --dist=loadfile`). A file with the mark `alone` has the
 cluster to itself: it waits until no other file uses the cluster, and the others wait for it.
 """
 
@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from harness import cluster, gateway
+from harness import cluster, gateway, hub_service
 from harness import kubectl as tool
 from harness.paths import LOCK
 from turns import among_others, by_itself
@@ -27,14 +27,10 @@ AMONG_OTHERS, BY_ITSELF, ELSEWHERE = range(3)
 USES = pytest.StashKey[dict[Path, int]]()
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep each file in one process, and all that run alone in one; put the latter behind the others."""
+    """Put the files that run alone behind those that can run side by side."""
     files = groupby(items, key=lambda item: item.path)
     uses = config.stash[USES] = {path: use_of(list(found)) for path, found in files}
-    for item in items:
-        own = f"{item.path.parent.name}/{item.path.stem}"
-        item.add_marker(pytest.mark.xdist_group(ALONE if uses[item.path] == BY_ITSELF else own))
     items.sort(key=lambda item: uses[item.path])
 
 
@@ -83,6 +79,12 @@ def kubectl(kubeconfig: Path) -> Kubectl:
 def gateway_url(kubeconfig: Path) -> str:
     """The base URL of the Gateway `models`."""
     return gateway.url(kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def hub_url(kubeconfig: Path) -> str:
+    """The base URL of the cluster's hub of models."""
+    return hub_service.url(kubeconfig)
 
 
 @pytest.fixture

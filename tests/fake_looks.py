@@ -12,5 +12,5 @@ async def _no_fetch(_: object) -> None:
     return None
 
 
-NO_LOOKS = Looks(measure=_nothing, preflights=lambda _: {}, fetches=_no_fetch)
+NO_LOOKS = Looks(measure=_nothing, recent=lambda _: None, preflights=lambda _: {}, fetches=_no_fetch)
 BARE = Installation(pod_files={}, hub="")

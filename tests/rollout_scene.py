@@ -13,6 +13,7 @@ from builders import NOW, Cluster, model_deployment, observed, queue_class
 from pilothouse.api.modeldeploymentstatus import PreflightStatus
 from pilothouse.api.rolloutpolicy import RolloutPolicySpec
 from pilothouse.names import DEPLOYMENT, REVISION
+from pilothouse.observe.recent import Recent
 from pilothouse.plan.observed import Object, Observed
 from pilothouse.plan.readings import Histogram, Reading
 from pilothouse.plan.types import Plan
@@ -38,13 +39,15 @@ EDGES = (0.25, 0.5, 0.75, 1.0, float("inf"))
 class Behaviour:
     """What a revision's engines do.
 
-    Shares of bad events, seconds to load, why the preflight fails, whether /metrics and /health answer.
+    Shares of bad events, seconds to load, why the preflight fails, whether it ends, whether /metrics and
+    /health answer.
     """
 
     slow: float = 0.0
     errors: float = 0.0
     load_seconds: float = 0.0
     preflight: str = ""
+    examined: bool = True
     readable: bool = True
     healthy: bool = True
 
@@ -92,6 +95,7 @@ class Scene(Cluster):
         self.before = seen
         """What the last plan was made from."""
         self.engines: list[Engine] = []
+        self._recent = Recent()
         self._made = 0
         self._available: dict[str, tuple[bool, str]] = {}
         self.weights: list[tuple[float, int]] = []
@@ -183,8 +187,9 @@ class Scene(Cluster):
             pods=tuple(self._pod(engine) for engine in self.engines),
             readings=tuple(self._reading(engine) for engine in read),
             unread={engine.uid: "timed out" for engine in up if engine not in read},
-            preflights={engine.uid: self._preflight(engine) for engine in up},
+            preflights={engine.uid: self._preflight(engine) for engine in up if self._is_examined(engine)},
         )
+        self.seen = replace(self.seen, recent=self._recent(self.seen))
 
     def behaviour(self, revision: str) -> Behaviour:
         """How a revision behaves."""
@@ -337,6 +342,12 @@ class Scene(Cluster):
                 ),
             },
         )
+
+    def _is_examined(self, engine: Engine) -> bool:
+        """A pod whose result is on record is not examined again."""
+        rollout = self.seen.deployment.status.rollout
+        on_record = {each.pod for each in rollout.preflight} if rollout else set()
+        return engine.uid not in on_record and self.behaviour(engine.revision).examined
 
     def _preflight(self, engine: Engine) -> PreflightStatus:
         reason = self.behaviour(engine.revision).preflight

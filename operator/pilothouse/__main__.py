@@ -42,6 +42,7 @@ from pilothouse.observe.measure import Measure
 from pilothouse.observe.preflight import Patience, Preflighter
 from pilothouse.observe.prometheus import Prometheus
 from pilothouse.observe.promql import PromQL
+from pilothouse.observe.recent import Recent
 from pilothouse.observe.store import Store
 from pilothouse.observe.traffic import traffic
 from pilothouse.observe.vllm import Engines
@@ -88,11 +89,12 @@ def _operator(
     preflights = Preflights(
         examine=Preflighter(session, engines, Patience(settings.preflight_seconds)),
         ended=queue.add,
-        exists=lambda key: store.get(key) is not None,
+        exists=lambda key: store.version(key) is not None,
         at_a_time=settings.preflights,
     )
     looks = Looks(
         measure=_measure(settings, kube, session, engines),
+        recent=Recent(),
         preflights=preflights,
         fetches=Fetches(session, settings.scrape_seconds),
     )

@@ -29,6 +29,9 @@ KUEUE_QUEUE: Final = "kueue.x-k8s.io/queue-name"
 APPLIED: Final = f"{GROUP}/applied"
 """Annotation of a child: the digest of what was last applied, so that an unchanged child costs no request."""
 
+REJECTED: Final = f"{GROUP}/rejected"
+"""Annotation of the stable revision's ControllerRevision: what is rejected, should the status be lost."""
+
 COMMAND: Final = f"{GROUP}/command"
 """Annotation of a ModelDeployment: what a person wants of a rollout, `verb/revision` or `verb/revision/note`.
 

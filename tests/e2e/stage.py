@@ -209,7 +209,7 @@ class Stage:
 
     async def _follow(self, path: str, tell: Callable[[str, Object], None]) -> None:
         while True:
-            async for event in self.api.watch(path):
+            async for event in self.api.watch(path, resourceVersion="0"):
                 async with self._news:
                     tell(event["type"], event["object"])
                     self._news.notify_all()
@@ -250,11 +250,13 @@ async def stage(kubeconfig: Path, gateway: str, policy: Object, lane: Object) ->
     async with connect(kubeconfig) as api:
         made = Stage(api, gateway)
         await made.make(policy, lane)
-        recording = asyncio.create_task(made.record())
         try:
-            yield made
+            # A record that breaks off ends the block: who waited for it would wait in vain.
+            async with asyncio.TaskGroup() as group:
+                recording = group.create_task(made.record())
+                yield made
+                recording.cancel()
         finally:
-            recording.cancel()
             await made.clear()
 
 

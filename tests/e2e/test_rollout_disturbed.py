@@ -11,7 +11,7 @@ import pytest
 
 from e2e.fixtures import Staged
 from e2e.manifests import Object, fresh_commit, model
-from e2e.stage import OBJECTIVES, Stage, Story
+from e2e.stage import DEADLINE, OBJECTIVES, Stage, Story
 from pilothouse.kinds import HTTP_ROUTE
 from pilothouse.names import Reason, RolloutState, Verb
 
@@ -43,8 +43,10 @@ async def queue(made: Stage) -> None:
     await asyncio.gather(*(made.served(name) for name in QUEUED))
     async with made.called(QUEUED[0]), made.called(QUEUED[1]), made.called(QUEUED[2]):
         await asyncio.gather(*(made.declare(name, model=model(fresh_commit()), **follows) for name in QUEUED))
+        # One after the other, and a turn ends when the pods that gave way are gone.
+        turns = DEADLINE * len(QUEUED)
         await asyncio.gather(
-            *(made.until(name, lambda story: RolloutState.BAKING in story.states) for name in QUEUED)
+            *(made.until(name, lambda story: RolloutState.BAKING in story.states, turns) for name in QUEUED)
         )
 
 

@@ -11,6 +11,8 @@ import aiohttp
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import load_kube_config
 
+from harness.shell import HarnessError
+
 Object = dict[str, Any]
 
 JSON = "application/json"
@@ -38,12 +40,23 @@ class Api:
             return await answer.text()
 
     async def watch(self, path: str, **params: str) -> AsyncIterator[Object]:
-        """Follow a collection from a `resourceVersion`: each event, until the API server ends it."""
-        params |= {"watch": "true"}
+        """Follow a collection from a `resourceVersion`: each event, until the API server ends it.
+
+        From "0" all that the API server has at hand comes first; without one it may refuse for a while, since
+        this etcd does not tell it how far a quiet collection has come.
+        """
+        async for line in self.lines(path, **params, watch="true"):
+            event: Object = json.loads(line)
+            if event["type"] == "ERROR":
+                raise HarnessError(f"The watch of {path} ended: {event['object']['message']}")
+            yield event
+
+    async def lines(self, path: str, **params: str) -> AsyncIterator[bytes]:
+        """Read lines as they come, such as those of a log with `follow`, until the API server ends them."""
         async with self._session.get(path, params=params, timeout=aiohttp.ClientTimeout()) as answer:
             answer.raise_for_status()
             async for line in answer.content:
-                yield json.loads(line)
+                yield line
 
     async def create(self, path: str, obj: Object, **params: str) -> Object:
         """Create an object in a collection."""

@@ -8,8 +8,9 @@ missing=''
 for program in "$@"; do
     command -v "$program" >/dev/null && continue
     case $program in
-    bridge) missing="$missing containernetworking-plugins" ;;
     etcd) missing="$missing etcd-server" ;;
+    # Not named by its `bridge`: iproute2 has a program of that name too.
+    host-local) missing="$missing containernetworking-plugins" ;;
     ip) missing="$missing iproute2" ;;
     *) missing="$missing $program" ;;
     esac

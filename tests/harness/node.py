@@ -14,7 +14,17 @@ from harness.kubectl import get
 from harness.paths import KUBECONFIG, STATE
 from harness.shell import HarnessError, run, wait_for
 
-PROGRAMS = ("bridge", "conntrack", "containerd", "etcd", "ip", "iptables", "mmdebstrap", "openssl", "runc")
+PROGRAMS = (
+    "conntrack",
+    "containerd",
+    "etcd",
+    "host-local",
+    "ip",
+    "iptables",
+    "mmdebstrap",
+    "openssl",
+    "runc",
+)
 # Where clients on this machine find the Gateway.
 SERVICE_TYPE = "ClusterIP"
 NEEDS = "With no KUBECONFIG, and no kind with a Docker engine, the harness needs"

@@ -1,5 +1,6 @@
 """The API server itself refuses what can't be meant, and says which field it is."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -30,16 +31,23 @@ async def test_a_bad_manifest_is_refused_with_the_name_of_the_field(api: Api, ca
     assert case.names in refused.value.message
 
 
-async def test_a_license_approval_can_not_be_changed(api: Api) -> None:
+@pytest.fixture
+async def approval(api: Api) -> AsyncIterator[tuple[str, Object]]:
+    """A LicenseApproval and its path."""
     [file] = [file for file in BAD if file.stem == "licenseapproval"]
-    approval = base_of(file)
-    path = f"{collection(approval)}/{approval['metadata']['name']}"
-    await api.apply(path, approval, "people")
-
-    with pytest.raises(ClientResponseError, match="spec can't be changed"):
-        await api.apply(path, patched(approval, {"spec": {"ticket": "LEGAL-124"}}), "people")
-
+    made = base_of(file)
+    path = f"{collection(made)}/{made['metadata']['name']}"
+    await api.apply(path, made, "people")
+    yield path, made
     await api.delete(path)
+
+
+async def test_a_license_approval_can_not_be_changed(api: Api, approval: tuple[str, Object]) -> None:
+    path, made = approval
+    with pytest.raises(ClientResponseError) as refused:
+        await api.apply(path, patched(made, {"spec": {"ticket": "LEGAL-124"}}), "people")
+
+    assert "spec can't be changed" in refused.value.message
 
 
 def test_the_corpus_is_as_wide_as_promised() -> None:

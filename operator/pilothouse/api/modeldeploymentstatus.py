@@ -36,6 +36,8 @@ class RevisionStatus(Status):
     """The license under which it is served."""
     ready_replicas: int = 0
     """How many of its pods are ready."""
+    startup_seconds: float | None = None
+    """How many seconds the fastest of its pods took from its start on a node to being ready."""
 
 
 class CanaryStatus(RevisionStatus):
@@ -188,7 +190,7 @@ class FetchStatus(Status):
     pod: str
     """The pod's name."""
     phase: str
-    """Waiting (for another pod's download), Downloading or Verifying."""
+    """Asking (the hub), Waiting (for another pod's download), Downloading or Verifying."""
     bytes: Annotated[int, Field(json_schema_extra={"format": "int64"})] = 0
     """How much is there."""
     total_bytes: Annotated[int, Field(json_schema_extra={"format": "int64"})] = 0

@@ -3,7 +3,6 @@
 Needs huggingface_hub, which comes with `pilothouse[pin]`.
 """
 
-import importlib.util
 import json
 import tempfile
 from pathlib import Path
@@ -27,6 +26,10 @@ _GATED: Final = "the repository is gated: pods need a token by spec.model.checkp
 _NO_TRANSFORMERS: Final = (
     "no fingerprint: its tokenizer can be read by transformers alone, which is not installed; "
     "a preflight shows the fingerprint in status.rollout.preflight"
+)
+_BY_TOKENIZERS: Final = (
+    "the fingerprint is that of tokenizer.json; should the engine's transformers read it otherwise, the "
+    "fetch ends with TokenizerChanged and its own, which `pin` prints where that transformers is installed"
 )
 
 
@@ -93,9 +96,10 @@ def _silence(license_: fetch.License, license_id: str | None) -> tuple[str, ...]
 
 def _fingerprint(folder: Path) -> tuple[str | None, tuple[str, ...]]:
     """Return the fingerprint, or why there is none: without transformers it must not be another than its."""
-    if importlib.util.find_spec("transformers") is None and _needs_transformers(folder):
+    if not fetch.has_transformers() and _needs_transformers(folder):
         return None, (_NO_TRANSFORMERS,)
-    return fingerprint(fetch.token_ids(folder, PROBES, remote_code=False)), ()
+    found = fingerprint(fetch.token_ids(folder, PROBES, remote_code=False))
+    return found, () if fetch.has_transformers() else (_BY_TOKENIZERS,)
 
 
 def _needs_transformers(folder: Path) -> bool:

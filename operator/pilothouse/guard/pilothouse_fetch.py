@@ -12,15 +12,17 @@ It writes PILOTHOUSE_RUN/manifest.json and ends with 0, or says in the terminati
 `{"reason": ..., "message": ...}`, and ends with 1. While it runs, GET :8000/pilothouse/fetch tells how far it
 is.
 
-The hub's own library does the listing, the downloading and the layout of the cache. Two things are ours:
-large files are resumed after a kill, which the library does not do, and one of several pods that share a
-cache downloads while the others wait.
+The hub's own library downloads, and an engine finds the files where that library would have put them. The
+rest is ours: a file gets its name in the cache only when its digest is the hub's, a download goes on where a
+kill ended it, and one of several pods that share a cache downloads while the others wait. No name and no
+digest that the hub tells leads out of the cache.
 """
 
 import errno
 import fcntl
 import hashlib
-import importlib
+import importlib.metadata
+import importlib.util
 import json
 import logging
 import os
@@ -30,6 +32,7 @@ import signal
 import sys
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -37,24 +40,30 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
-# The library reads these when it is imported. Its storage client (xet) has a cache and a protocol of its own,
-# which can neither be resumed from nor be measured here.
+if __name__ == "__main__":
+    # A container's first process ends by no signal that it does not handle, and the imports take a second.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+
+# The library reads these when it is imported. Its other ways to download can neither be resumed nor be
+# measured here: xet has a cache of its own, hf_transfer leaves holes in what it has not finished.
 os.environ.update(
     HF_HUB_DISABLE_XET="1",
+    HF_HUB_ENABLE_HF_TRANSFER="0",
     HF_HUB_DISABLE_PROGRESS_BARS="1",
     HF_HUB_DISABLE_TELEMETRY="1",
 )
 
-from huggingface_hub import HfApi, hf_hub_download, hf_hub_url
+from huggingface_hub import constants, hf_hub_url
 from huggingface_hub.file_download import http_get, repo_folder_name
-from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.repocard import metadata_load
 from huggingface_hub.utils import (  # type: ignore[attr-defined]
     build_hf_headers,
     get_session,
+    hf_raise_for_status,
 )
 
 REVISION_NOT_FOUND: Final = "RevisionNotFound"
@@ -73,18 +82,22 @@ WORKERS: Final = 4
 """Files at a time."""
 TRIES: Final = 3
 """Of one file, each after the library's own retries."""
-PAUSE_SECONDS: Final = 2.0
-SILENCE_SECONDS: Final = 60.0
-"""How long the hub may say nothing to a listing; the library would wait for ever."""
+PAUSE_SECONDS: Final = 1.0
 RATE_SECONDS: Final = 30.0
 """Over what time the rate of a download is taken: the library writes 10 MiB at a time."""
 HASH_BYTES: Final = 1024 * 1024
+BROKEN: Final = {"ConnectionError", "TimeoutError", "TransportError", "Timeout", "ChunkedEncodingError"}
+"""Errors of a broken connection, by name: which HTTP client raises them depends on the library's version."""
+NAMES, NAME_LENGTH = 8, 200
+"""How many licenses a card may name, and how long a name is."""
 
 TEXTS: Final = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "README.md")
 """What an engine reads besides weights: configurations, vocabularies, templates, and the card."""
 WEIGHTS: Final = ("*.safetensors", "*.bin", "*.pt")
 """The first of these that a revision has at its top is its weights."""
 LICENSE_FILE: Final = re.compile(r"(model[-_])?(licen[cs]e|copying)([-_.].*)?", re.IGNORECASE)
+GIT_DIGITS: Final = 40
+DIGEST: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 NOTICE_FILE: Final = re.compile(r"(notice|use[-_]policy|usage[-_]policy)(\..*)?", re.IGNORECASE)
 
 Object = dict[str, Any]
@@ -153,18 +166,21 @@ class Request:
 class Hub:
     """Where files come from and go to."""
 
-    cache: Path
+    home: Path
     """HF_HOME."""
     endpoint: str | None = None
     """A mirror; the library's default if None."""
     token: str | None = field(default=None, repr=False)
+    other_files: str | None = None
+    """HF_HUB_CACHE, where people have the library's cache elsewhere."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Hub":
         """Return the hub that the library would take for these variables."""
         home = environment.get("HF_HOME") or "~/.cache/huggingface"
         endpoint = environment.get("HF_ENDPOINT") or None
-        return cls(Path(home).expanduser(), endpoint, environment.get("HF_TOKEN") or None)
+        token = environment.get("HF_TOKEN") or None
+        return cls(Path(home).expanduser(), endpoint, token, environment.get("HF_HUB_CACHE") or None)
 
     @property
     def access(self) -> bool | str:
@@ -174,7 +190,7 @@ class Hub:
     @property
     def files(self) -> Path:
         """The library's cache, where an engine looks."""
-        return self.cache / "hub"
+        return Path(self.other_files) if self.other_files else self.home / "hub"
 
     def blobs(self, artifact: Artifact) -> Path:
         """Return the folder of the contents of a repository's files, by digest."""
@@ -186,7 +202,32 @@ class Hub:
 
     def notes(self, artifact: Artifact) -> Path:
         """Return the folder of this program's own files about a repository."""
-        return self.cache / "pilothouse" / artifact.folder
+        return self.home / "pilothouse" / artifact.folder
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One file of the hub's listing."""
+
+    path: str
+    size: int
+    digest: str
+    """Of the content: git's for small files, sha256 for large ones; its name in the cache."""
+
+    @classmethod
+    def parse(cls, entry: Object) -> "Listed":
+        """Read an entry; ValueError for one that would lead out of the cache."""
+        file = cls(str(entry["path"]), int(entry["size"]), str((entry.get("lfs") or entry)["oid"]))
+        path = PurePosixPath(file.path)
+        plain = path.as_posix() == file.path and not path.is_absolute() and ".." not in path.parts
+        if not plain or not file.path.isprintable() or not DIGEST.fullmatch(file.digest) or file.size < 0:
+            raise ValueError(f"its listing has {file}")
+        return file
+
+    @property
+    def in_git(self) -> bool:
+        """Whether the digest is git's."""
+        return len(self.digest) == GIT_DIGITS
 
 
 @dataclass(frozen=True)
@@ -231,9 +272,9 @@ class Progress:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.begin("Waiting", 0, lambda: 0)
+        self.begin("Asking")
 
-    def begin(self, phase: str, total: int, measure: Callable[[], int]) -> None:
+    def begin(self, phase: str, total: int = 0, measure: Callable[[], int] = lambda: 0) -> None:
         """Start a phase; `measure` tells its bytes whenever somebody asks."""
         with self._lock:
             self._phase, self._total, self._measure = phase, total, measure
@@ -284,23 +325,30 @@ def serve(progress: Progress, port: int) -> None:
 
 
 @contextmanager
-def alone(artifact: Artifact, hub: Hub, progress: Progress) -> Iterator[bool]:
-    """Hold the lock of this revision in this cache; False where the file system has no locks.
+def alone(artifact: Artifact, hub: Hub, progress: Progress) -> Iterator[str]:
+    """Hold the lock of this repository in this cache, and give the name of whoever holds it.
 
-    The kernel lets the lock go with its process, however that ends.
+    The kernel lets the lock go with its process, however that ends. Where the file system has no locks,
+    nobody else goes by the name, so that two pods don't write into one file.
     """
     folder = hub.notes(artifact)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{artifact.revision}.lock").open("a") as lock:
-        try:
-            wait_for(lock.fileno(), artifact, progress)
-        except OSError as error:
-            if error.errno not in {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}:
-                raise
-            log.warning("the cache's file system has no locks (%s): pods may download twice", error)
-            yield False
-            return
-        yield True
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
+    yield "pilothouse" if locked(lock, artifact, progress) else uuid.uuid4().hex
+    # Not after a failure: some downloads go on until this process ends, and must be alone till then.
+    os.close(lock)
+
+
+def locked(lock: int, artifact: Artifact, progress: Progress) -> bool:
+    """Take the lock, and tell whether that can be done."""
+    try:
+        wait_for(lock, artifact, progress)
+    except OSError as error:
+        if error.errno not in {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}:
+            raise
+        log.warning("the cache's file system has no locks (%s): pods may download twice", error)
+        return False
+    return True
 
 
 def wait_for(lock: int, artifact: Artifact, progress: Progress) -> None:
@@ -308,9 +356,10 @@ def wait_for(lock: int, artifact: Artifact, progress: Progress) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        log.info("another pod fetches %s into this cache; waiting for it", artifact)
-        progress.begin("Waiting", 0, lambda: 0)
+        log.info("another pod fetches %s into this cache; waiting for it", artifact.source)
+        progress.begin("Waiting")
         fcntl.flock(lock, fcntl.LOCK_EX)
+        progress.begin("Asking")
 
 
 # --- what is wanted -----------------------------------------------------------------------------------------
@@ -337,9 +386,21 @@ def weights_of(artifact: Artifact, paths: Collection[str]) -> set[str]:
 
 
 def present(folder: Path) -> set[str]:
-    """Return the relative paths of all files below a folder; none if there is no folder."""
-    found = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    """Return the relative paths of all that is no folder below a folder; none if there is no folder.
+
+    A link to a folder is one of them: an engine would follow it.
+    """
+    if not folder.exists():
+        return set()
+    walk = os.walk(folder, onerror=fail)
+    entries = (Path(parent, name) for parent, names, files in walk for name in (*names, *files))
+    found = (path for path in entries if path.is_symlink() or not path.is_dir())
     return {path.relative_to(folder).as_posix() for path in found}
+
+
+def fail(error: OSError) -> None:
+    """Raise it: a folder that can't be read is not an empty one."""
+    raise error
 
 
 # --- the hub ------------------------------------------------------------------------------------------------
@@ -347,38 +408,57 @@ def present(folder: Path) -> set[str]:
 
 def fetch_from_hub(artifact: Artifact, hub: Hub, progress: Progress, *, remote_code: bool) -> Fetched:
     """Bring and verify one artifact of the hub, or find that an earlier fetch did."""
-    with alone(artifact, hub, progress) as locked:
-        known = remembered(artifact, hub, remote_code=remote_code)
-        if known is not None:
-            log.info("%s was fetched and verified before", artifact)
-            return Fetched(artifact, hub.snapshot(artifact), known)
-        listing = listed(artifact, hub)
-        wanted = [
-            listing[path] for path in sorted(wanted_of(artifact, hub, listing, remote_code=remote_code))
-        ]
-        download(artifact, wanted, hub, progress, resume=locked)
-        files = verified(artifact, wanted, hub, progress)
-        forget_listing(artifact, hub)
-        remember(artifact, files, hub, remote_code=remote_code)
-        return Fetched(artifact, hub.snapshot(artifact), files)
+    folder = hub.snapshot(artifact)
+    with alone(artifact, hub, progress) as owner:
+        known = remembered(artifact, hub, progress, remote_code=remote_code)
+        if known is None:
+            wanted = wanted_of(artifact, hub, remote_code=remote_code)
+            known = bring(artifact, wanted, hub, progress, owner)
+            lay_out(folder, wanted, hub.blobs(artifact))
+            forget_listing(artifact, hub)
+            remember(artifact, known, hub, remote_code=remote_code)
+        return Fetched(artifact, folder, known)
 
 
-def listed(artifact: Artifact, hub: Hub) -> dict[str, RepoFile]:
-    """Ask the hub for the files of exactly this commit, with their digests."""
-    get_session().timeout = SILENCE_SECONDS
-    api = HfApi(endpoint=hub.endpoint, token=hub.access)
-    tree = api.list_repo_tree(artifact.repository, revision=artifact.revision, recursive=True)
-    return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+def listed(artifact: Artifact, hub: Hub) -> dict[str, Listed]:
+    """Ask the hub for the files of exactly this commit, with their digests.
+
+    The library's own listing waits for ever for a hub that is silent, for hours for one that asks to come
+    back later, and takes the token wherever the next page is said to be.
+    """
+    endpoint = (hub.endpoint or constants.ENDPOINT).rstrip("/")
+    url = f"{endpoint}/api/models/{artifact.repository}/tree/{artifact.revision}"
+    headers = build_hf_headers(token=hub.access)
+    found: dict[str, Listed] = {}
+    page = "recursive=true"
+    while page:
+        answer = get_session().get(
+            f"{url}?{page}", headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT
+        )
+        hf_raise_for_status(answer)
+        found |= {file.path: file for file in files_of(answer.content)}
+        page = urlsplit(answer.links.get("next", {}).get("url", "")).query
+    return found
 
 
-def wanted_of(
-    artifact: Artifact, hub: Hub, listing: Mapping[str, RepoFile], *, remote_code: bool
-) -> set[str]:
+def files_of(page: bytes) -> list[Listed]:
+    """Read a page of a listing."""
+    try:
+        entries: list[Object] = json.loads(page)
+        if not isinstance(entries, list):
+            raise TypeError(f"it is no list but a {type(entries).__name__}")  # noqa: TRY301 -- as the others
+        return [Listed.parse(entry) for entry in entries if entry["type"] == "file"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Failure(HUB_UNAVAILABLE, f"the hub's listing can't be read: {words_of(error)}") from error
+
+
+def wanted_of(artifact: Artifact, hub: Hub, *, remote_code: bool) -> list[Listed]:
     """Return what to have: what the engine needs, and what lies in its folder already, as it may read that.
 
-    A file that the commit does not have is taken out of the folder.
+    What the commit does not have is taken out of the folder.
     """
     folder = hub.snapshot(artifact)
+    listing = patiently(lambda: listed(artifact, hub))
     wanted = selected(artifact, listing, remote_code=remote_code)
     for path in relevant(artifact, present(folder), remote_code=remote_code):
         if path in listing:
@@ -386,7 +466,7 @@ def wanted_of(
             continue
         log.warning("%s has no file %s; it is removed from the cache", artifact, path)
         (folder / path).unlink()
-    return wanted
+    return [listing[path] for path in sorted(wanted)]
 
 
 def relevant(artifact: Artifact, paths: set[str], *, remote_code: bool) -> set[str]:
@@ -394,75 +474,106 @@ def relevant(artifact: Artifact, paths: set[str], *, remote_code: bool) -> set[s
     return paths if artifact.role == "checkpoint" else selected(artifact, paths, remote_code=remote_code)
 
 
-def download(
-    artifact: Artifact, wanted: Sequence[RepoFile], hub: Hub, progress: Progress, *, resume: bool
-) -> None:
-    """Bring the files into the cache, if they have room there."""
-    total = sum(file.size for file in wanted)
-    progress.begin("Downloading", total, lambda: sum(in_cache(artifact, file, hub) for file in wanted))
-    missing = total - progress.tell()["bytes"]
-    free = shutil.disk_usage(hub.cache).free
-    if missing > free:
-        raise Failure(CACHE_FULL, f"{artifact} needs {missing} bytes more, {free} are free in {hub.cache}")
-    log.info("%s: %d files, %d bytes, %d of them to download", artifact, len(wanted), total, missing)
-    in_parallel(lambda file: patiently(lambda: bring(artifact, file, hub, resume=resume)), wanted)
+def bring(
+    artifact: Artifact, wanted: Sequence[Listed], hub: Hub, progress: Progress, owner: str
+) -> tuple[FileDigest, ...]:
+    """Have all contents in the cache, each verified: those that were there, then those that come."""
+    shelf = Shelf(hub.blobs(artifact), owner)
+    shelf.folder.mkdir(parents=True, exist_ok=True)
+    # Two files of one content are one content.
+    contents = {file.digest: file for file in wanted}
+    known = kept(artifact, [file for file in contents.values() if shelf.of(file).exists()], shelf, progress)
+    missing = [file for digest, file in contents.items() if digest not in known]
+    if missing:
+        download(artifact, missing, hub, shelf, progress)
+        known |= came(artifact, missing, shelf, progress)
+    return tuple(FileDigest(file.path, size_of(shelf.of(file)), known[file.digest]) for file in wanted)
 
 
-def in_cache(artifact: Artifact, file: RepoFile, hub: Hub) -> int:
-    """Return how many bytes of a file the cache has, in whole or in part."""
-    if (hub.snapshot(artifact) / file.path).exists():
-        return file.size
-    found = hub.blobs(artifact).glob(f"{etag(file)}*")
-    return min(file.size, max((size_of(path) for path in found), default=0))
+@dataclass(frozen=True)
+class Shelf:
+    """The folder of a repository's contents: each under its digest, but under its owner's name until then."""
+
+    folder: Path
+    owner: str
+
+    def of(self, file: Listed) -> Path:
+        """Return where a content is that was verified."""
+        return self.folder / file.digest
+
+    def partial(self, file: Listed) -> Path:
+        """Return where it is before."""
+        return self.folder / f"{file.digest}.{self.owner}.incomplete"
+
+
+def kept(artifact: Artifact, files: Sequence[Listed], shelf: Shelf, progress: Progress) -> dict[str, str]:
+    """Return the sha256 of those contents that are what their names say; the others are removed."""
+    known = {}
+    for file, digest, sha256 in hashed(files, shelf.of, progress):
+        if digest == file.digest:
+            known[digest] = sha256
+            continue
+        log.warning("%s: %s in the cache has the digest %s; it is fetched anew", artifact, file.path, digest)
+        shelf.of(file).unlink(missing_ok=True)
+    return known
+
+
+def came(artifact: Artifact, files: Sequence[Listed], shelf: Shelf, progress: Progress) -> dict[str, str]:
+    """Return the sha256 of what was downloaded, and name it; what is not as the hub says is removed."""
+    known = {}
+    for file, digest, sha256 in hashed(files, shelf.partial, progress):
+        if digest != file.digest:
+            shelf.partial(file).unlink()
+            said = f"{file.path} has the digest {digest}, the hub says {file.digest}"
+            raise Failure(ARTIFACT_MISMATCH, f"{artifact}: {said}; the next try fetches it anew")
+        shelf.partial(file).replace(shelf.of(file))
+        known[digest] = sha256
+    return known
+
+
+def download(artifact: Artifact, files: Sequence[Listed], hub: Hub, shelf: Shelf, progress: Progress) -> None:
+    """Bring contents into the cache, if they have room there."""
+    total = sum(file.size for file in files)
+    progress.begin("Downloading", total, lambda: sum(size_of(shelf.partial(file)) for file in files))
+    left = total - progress.tell()["bytes"]
+    free = shutil.disk_usage(shelf.folder).free
+    if left > free:
+        raise Failure(CACHE_FULL, f"{artifact} needs {left} bytes more, {free} are free in {hub.files}")
+    log.info("%s: %d files, %d of %d bytes to download", artifact, len(files), left, total)
+    in_parallel(lambda file: patiently(lambda: download_one(artifact, file, hub, shelf.partial(file))), files)
 
 
 def size_of(path: Path) -> int:
-    """Return the size; 0 if the file is gone, since its download has just ended."""
+    """Return the size; 0 if there is no file, or no more."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
 
 
-def etag(file: RepoFile) -> str:
-    """Return the name of a file's content in the cache, which is its digest at the hub."""
-    return file.lfs.sha256 if file.lfs else file.blob_id
-
-
-def bring(artifact: Artifact, file: RepoFile, hub: Hub, *, resume: bool) -> None:
-    """Bring one file; the library makes its entry in the cache, and downloads what is not there by then."""
-    if resume and file.lfs and not (hub.snapshot(artifact) / file.path).exists():
-        resume_content(artifact, file, hub)
-    found = hf_hub_download(
-        artifact.repository,
-        file.path,
-        revision=artifact.revision,
-        cache_dir=hub.files,
-        endpoint=hub.endpoint,
-        token=hub.access,
-    )
-    if Path(found) != hub.snapshot(artifact) / file.path:
-        raise Failure(ARTIFACT_MISMATCH, f"{artifact}: the hub gave {file.path} of another commit: {found}")
-
-
-def resume_content(artifact: Artifact, file: RepoFile, hub: Hub) -> None:
-    """Bring the content of a large file, from where an earlier try ended.
-
-    The library's temporary files have random names, so after a kill it would begin again. This one has the
-    commit in its name, whose lock this process holds, so nobody else writes it.
-    """
-    content = hub.blobs(artifact) / etag(file)
-    if content.exists():
-        return
-    content.parent.mkdir(parents=True, exist_ok=True)
-    partial = content.with_name(f"{content.name}.{artifact.revision[:12]}.incomplete")
+def download_one(artifact: Artifact, file: Listed, hub: Hub, partial: Path) -> None:
+    """Bring a content, from where an earlier try ended: the library itself would begin again after a kill."""
     if size_of(partial) > file.size:
         partial.unlink()
     url = hf_hub_url(artifact.repository, file.path, revision=artifact.revision, endpoint=hub.endpoint)
     headers = {**build_hf_headers(token=hub.access), "Accept-Encoding": "identity"}
     with partial.open("ab") as body:
         http_get(url, body, resume_size=body.tell(), headers=headers, expected_size=file.size)
-    partial.rename(content)
+        body.flush()
+        # What was verified is what a node must read again after its power failed.
+        os.fsync(body.fileno())
+
+
+def lay_out(folder: Path, wanted: Iterable[Listed], blobs: Path) -> None:
+    """Put the files of a commit into its folder, as the library does: links to their contents."""
+    for file in wanted:
+        entry = folder / file.path
+        target = os.path.relpath(blobs / file.digest, entry.parent)
+        if entry.is_symlink() and os.readlink(entry) == target:  # noqa: PTH115 -- as text
+            continue
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        entry.unlink(missing_ok=True)
+        entry.symlink_to(target)
 
 
 def patiently(action: Callable[[], Done]) -> Done:
@@ -514,31 +625,24 @@ class Counter:
             self.value += count
 
 
-def verified(
-    artifact: Artifact, wanted: Sequence[RepoFile], hub: Hub, progress: Progress
-) -> tuple[FileDigest, ...]:
-    """Hash all files; one that is not what the hub says is removed, so that the next try fetches it anew."""
+def hashed(
+    files: Sequence[Listed], where: Callable[[Listed], Path], progress: Progress
+) -> list[tuple[Listed, str, str]]:
+    """Hash contents, each as the hub does, and by sha256 for the manifest."""
     done = Counter()
-    progress.begin("Verifying", sum(file.size for file in wanted), lambda: done.value)
-    return tuple(in_parallel(lambda file: verified_file(artifact, file, hub, done), wanted))
+    progress.begin("Verifying", sum(file.size for file in files), lambda: done.value)
+    return in_parallel(lambda file: (file, *digests_of(where(file), file, done)), files)
 
 
-def verified_file(artifact: Artifact, file: RepoFile, hub: Hub, done: Counter) -> FileDigest:
-    """Hash one file as the hub does, and by sha256 for the manifest."""
-    path = hub.snapshot(artifact) / file.path
+def digests_of(path: Path, file: Listed, done: Counter) -> tuple[str, str]:
+    """Hash one content."""
     sha256 = hashlib.sha256()
     git = hashlib.sha1(b"blob %d\0" % size_of(path), usedforsecurity=False)
     for chunk in chunks(path, done):
         sha256.update(chunk)
-        if not file.lfs:
+        if file.in_git:
             git.update(chunk)
-    found = sha256.hexdigest() if file.lfs else git.hexdigest()
-    if found != etag(file):
-        path.resolve().unlink()
-        path.unlink(missing_ok=True)
-        said = f"{file.path} has the digest {found}, the hub says {etag(file)}"
-        raise Failure(ARTIFACT_MISMATCH, f"{artifact}: {said}; it was removed, the next try fetches it anew")
-    return FileDigest(file.path, file.size, sha256.hexdigest())
+    return (git if file.in_git else sha256).hexdigest(), sha256.hexdigest()
 
 
 def chunks(path: Path, done: Counter) -> Iterator[bytes]:
@@ -559,33 +663,54 @@ def digest_of_json(value: object) -> str:
     return "sha256:" + hashlib.sha256(json.dumps(value, separators=(",", ":")).encode()).hexdigest()
 
 
-def remembered(artifact: Artifact, hub: Hub, *, remote_code: bool) -> tuple[FileDigest, ...] | None:
-    """Return the digests of an earlier fetch, if its files are as they were and no others came."""
-    note = note_of(artifact, hub, remote_code=remote_code)
+def remembered(
+    artifact: Artifact, hub: Hub, progress: Progress, *, remote_code: bool
+) -> tuple[FileDigest, ...] | None:
+    """Return the digests of an earlier fetch, if its files are as they were and no others came.
+
+    Who can write to the cache can write this note, too: a shared cache is trusted as far as its pods are.
+    """
     try:
-        files = json.loads(note.read_text())["files"]
-    except (FileNotFoundError, ValueError):
+        noted = json.loads(note_of(artifact, hub, remote_code=remote_code).read_text())["files"]
+        files = tuple(FileDigest(file["path"], file["size"], file["sha256"]) for file in noted)
+        states = [file["state"] for file in noted]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     folder = hub.snapshot(artifact)
-    here = relevant(artifact, present(folder), remote_code=remote_code) if folder.exists() else set()
-    if here != {file["path"] for file in files} or any(changed(folder, file) for file in files):
+    if relevant(artifact, present(folder), remote_code=remote_code) != {file.path for file in files}:
         return None
-    return tuple(FileDigest(file["path"], file["size"], file["sha256"]) for file in files)
+    now = [state_of(folder / file.path) for file in files]
+    doubtful = [file for file, then, state in zip(files, states, now, strict=True) if then != state]
+    if None in now or not as_before(folder, doubtful, progress):
+        return None
+    if doubtful:
+        remember(artifact, files, hub, remote_code=remote_code)
+    log.info("%s was fetched and verified before", artifact)
+    return files
 
 
-def changed(folder: Path, file: Object) -> bool:
-    """Tell whether a file is another than the one that was verified, by size and time of change."""
+def state_of(path: Path) -> list[int] | None:
+    """Return what changes with a file, the one time that nobody can set among it; None if it is gone."""
     try:
-        state = (folder / file["path"]).stat()
+        state = path.stat()
     except FileNotFoundError:
-        return True
-    return (state.st_size, state.st_mtime_ns) != (file["size"], file["mtime"])
+        return None
+    return [state.st_size, state.st_ctime_ns]
+
+
+def as_before(folder: Path, files: Sequence[FileDigest], progress: Progress) -> bool:
+    """Tell whether files have the digests that they had: a new owner or a restored volume changes no byte."""
+    if files:
+        done = Counter()
+        progress.begin("Verifying", sum(file.size for file in files), lambda: done.value)
+        return in_parallel(lambda file: digest_of_file(folder, file.path, done), files) == list(files)
+    return True
 
 
 def remember(artifact: Artifact, files: Sequence[FileDigest], hub: Hub, *, remote_code: bool) -> None:
     """Note what was verified, so that the next pod hashes nothing and needs no hub."""
     folder = hub.snapshot(artifact)
-    noted = [{**asdict(file), "mtime": (folder / file.path).stat().st_mtime_ns} for file in files]
+    noted = [{**asdict(file), "state": state_of(folder / file.path)} for file in files]
     write(note_of(artifact, hub, remote_code=remote_code), json.dumps({"files": noted}))
 
 
@@ -598,7 +723,8 @@ def note_of(artifact: Artifact, hub: Hub, *, remote_code: bool) -> Path:
 def write(path: Path, text: str) -> None:
     """Write a file so that nobody reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    # Not by the process's id: in its own pod each is the first.
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     partial.write_text(text)
     partial.replace(path)
 
@@ -615,7 +741,10 @@ def read_folder(artifact: Artifact, progress: Progress) -> Fetched:
     if not folder.is_dir():
         raise Failure(FETCH_FAILED, f"{artifact}: there is no folder {folder}")
     paths = sorted(present(folder))
-    refuse_linked_folders(artifact, folder)
+    # A link to a folder has files that the digest does not cover, a pipe or a device no end.
+    strange = next((path for path in paths if not (folder / path).is_file()), None)
+    if strange is not None:
+        raise Failure(ARTIFACT_MISMATCH, f"{artifact}: {strange} is neither a file nor a link to one")
     done = Counter()
     progress.begin("Verifying", sum(size_of(folder / path) for path in paths), lambda: done.value)
     files = tuple(in_parallel(lambda path: digest_of_file(folder, path, done), paths))
@@ -623,14 +752,6 @@ def read_folder(artifact: Artifact, progress: Progress) -> Fetched:
     if artifact.source.startswith("pvc://") and found != artifact.revision:
         raise Failure(ARTIFACT_MISMATCH, f"{artifact}: the digest of its {len(files)} files is {found}")
     return Fetched(artifact, folder, files)
-
-
-def refuse_linked_folders(artifact: Artifact, folder: Path) -> None:
-    """Refuse what an engine would follow: a link to a folder, whose files the digest does not cover."""
-    below = (Path(parent, name) for parent, names, _ in os.walk(folder) for name in names)
-    linked = next((path for path in below if path.is_symlink()), None)
-    if linked is not None:
-        raise Failure(ARTIFACT_MISMATCH, f"{artifact}: {linked.relative_to(folder)} is a link to a folder")
 
 
 def digest_of_file(folder: Path, path: str, done: Counter) -> FileDigest:
@@ -671,10 +792,13 @@ def card_of(fetched: Fetched) -> Object:
 
 
 def as_text(value: object) -> str | None:
-    """Return a value of the card as text; a list of one is that one."""
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    return str(value) if value else None
+    """Return a value of the card as text, a list as its words.
+
+    What is no word is told by its kind: a few lines of YAML can stand for more text than a node has memory.
+    """
+    words = value if isinstance(value, list) else [value] if value else []
+    told = (word if isinstance(word, str) else f"<{type(word).__name__}>" for word in words[:NAMES])
+    return ", ".join(word[:NAME_LENGTH] for word in told) or None
 
 
 def license_file(link: object, paths: Sequence[str]) -> str | None:
@@ -713,22 +837,40 @@ def check_fingerprint(fetched: Fetched, request: Request, probes: Path) -> None:
     if request.fingerprint is None:
         return
     texts = json.loads(probes.read_text())
-    found = digest_of_json(token_ids(fetched.folder, texts, remote_code=request.remote_code))
+    try:
+        found = digest_of_json(token_ids(fetched.folder, texts, remote_code=request.remote_code))
+    # The libraries of tokenizers raise what they like, bare Exception among it.
+    except Exception as error:
+        said = f"its tokenizer can't be read: {words_of(error)}"
+        raise Failure(FETCH_FAILED, f"{fetched.artifact}: {said}") from error
     if found != request.fingerprint:
-        said = f"the fingerprint of its tokenizer is {found}, pinned is {request.fingerprint}"
+        said = f"the fingerprint of its tokenizer, by {reader()}, is {found}, pinned is {request.fingerprint}"
         raise Failure(TOKENIZER_CHANGED, f"{fetched.artifact}: {said}")
 
 
 def token_ids(folder: Path, texts: Sequence[str], *, remote_code: bool) -> list[list[int]]:
-    """Return the token ids of each text: by transformers, as in the engine, else by tokenizers alone."""
-    try:
+    """Return the token ids of each text: by transformers, as in the engine, else by tokenizers alone.
+
+    The two may differ: for some families transformers 5 takes the vocabulary and leaves the rest.
+    """
+    if has_transformers():
         transformers = importlib.import_module("transformers")
-    except ImportError:
-        tokenizers = importlib.import_module("tokenizers")
-        tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-        return [tokenizer.encode(text).ids for text in texts]
-    tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), trust_remote_code=remote_code)
-    return [list(tokenizer(text)["input_ids"]) for text in texts]
+        read = transformers.AutoTokenizer.from_pretrained(str(folder), trust_remote_code=remote_code)
+        return [list(read(text)["input_ids"]) for text in texts]
+    tokenizers = importlib.import_module("tokenizers")
+    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return [tokenizer.encode(text).ids for text in texts]
+
+
+def has_transformers() -> bool:
+    """Tell whether tokenizers are read as the engine reads them."""
+    return importlib.util.find_spec("transformers") is not None
+
+
+def reader() -> str:
+    """Return the name and the version of what reads tokenizers."""
+    name = "transformers" if has_transformers() else "tokenizers"
+    return f"{name} {importlib.metadata.version(name)}"
 
 
 # --- all of it ----------------------------------------------------------------------------------------------
@@ -805,9 +947,8 @@ def reason_of_one(error: BaseException) -> str | None:
         return reason_of_status(status)
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return CACHE_FULL
-    # By name: which HTTP client raises it depends on the library's version.
-    broken = any(base.__name__ == "TransportError" for base in type(error).__mro__)
-    return HUB_UNAVAILABLE if broken or isinstance(error, ConnectionError | TimeoutError) else None
+    broken = BROKEN & {base.__name__ for base in type(error).__mro__}
+    return HUB_UNAVAILABLE if broken else None
 
 
 def reason_of_status(status: int) -> str:
@@ -817,26 +958,34 @@ def reason_of_status(status: int) -> str:
 
 
 def words_of(error: BaseException) -> str:
-    """Return what the telling error of the chain says, in one line, without anything secret."""
+    """Return what the telling error of the chain says."""
     telling = next((cause for cause in causes(error) if reason_of_one(cause)), error)
-    return without_secrets(" ".join(f"{telling}".split()) or type(telling).__name__)
+    return plain(f"{telling}") or type(telling).__name__
 
 
-def without_secrets(text: str) -> str:
-    """Take signatures, passwords and tokens out of a text: addresses of storage are signed in their query."""
-    text = re.sub(r"(https?://)[^/\s@]+@", r"\1", text)
-    text = re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]*", r"\1", text)
-    return re.sub(r"\bhf_[A-Za-z0-9]+", "hf_...", text)
+def plain(text: str) -> str:
+    """Return a text as one line without secrets, and without what would move a terminal's cursor.
+
+    Addresses of storage are signed in their query; mirrors and proxies have passwords in theirs.
+    """
+    if token := os.environ.get("HF_TOKEN"):
+        text = text.replace(token, "...")
+    text = re.sub(r"\b([a-z][a-z0-9+.-]*://)[^/\s@]+@", r"\1", text, flags=re.IGNORECASE)
+    text = re.sub(r"\?[^\s'\"]*=[^\s'\"]*", "", text)
+    text = re.sub(r"\bhf_\w+", "hf_...", text)
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 class OneLine(logging.Formatter):
-    """The log: JSON lines without secrets, also of what the library says."""
+    """The log: JSON lines, also of what the library says."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
-        message = without_secrets(" ".join(record.getMessage().split()))
-        return json.dumps({"time": at, "level": record.levelname.lower(), "event": message})
+        line = {"time": at, "level": record.levelname.lower(), "event": plain(record.getMessage())}
+        if record.exc_info:
+            line["traceback"] = plain(self.formatException(record.exc_info))
+        return json.dumps(line)
 
 
 def set_up_log() -> None:
@@ -852,7 +1001,7 @@ def set_up_log() -> None:
 
 def report(failure: Failure, path: Path) -> None:
     """Write the end's reason where the kubelet reads it."""
-    message = without_secrets(str(failure))
+    message = plain(str(failure))
     while len(text := json.dumps({"reason": failure.reason, "message": message})) > MESSAGE_BYTES:
         message = message[: len(message) * 9 // 10]
     log.error("%s: %s", failure.reason, message)
@@ -880,8 +1029,6 @@ def run(environment: Mapping[str, str]) -> Failure | None:
 
 def main() -> None:
     """Run in the init container."""
-    # As the container's first process it would not even end when told to.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
     set_up_log()
     failure = run(os.environ)
     if failure is not None:

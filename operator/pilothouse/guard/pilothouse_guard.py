@@ -54,6 +54,7 @@ SMALLEST_BODY_BOUND: Final = 1 << 20
 BODY_BYTES_PER_TOKEN: Final = 64
 LONGEST_TRACE: Final = 4096
 MOST_SEGMENTS: Final = 64
+LARGEST_COUNT: Final = 1 << 31
 MOST_WAITING: Final = 1024
 LONGEST_RETRY: Final = 60
 MINUTE: Final = 60.0
@@ -439,7 +440,7 @@ def trace_of(scope: Message) -> Trace | None:
     named = [_segment(segment) for segment in segments]
     packed = sum(tokens for _, tokens in named)
     total = content.get("total", packed)
-    if type(total) is not int or total < packed:
+    if type(total) is not int or not packed <= total < LARGEST_COUNT:
         raise _bad_trace("`total` has to be a number, and no less than all segments together")
     return Trace(named, total)
 
@@ -448,7 +449,7 @@ def _segment(segment: object) -> tuple[str, int]:
     name, tokens = (segment.get("name"), segment.get("tokens")) if isinstance(segment, dict) else ("", 0)
     if not isinstance(name, str) or not SEGMENT.fullmatch(name):
         raise _bad_trace("a segment's `name` has to be 1 to 64 of letters, digits, dot, dash and underscore")
-    if type(tokens) is not int or not 0 <= tokens < 1 << 31:
+    if type(tokens) is not int or not 0 <= tokens < LARGEST_COUNT:
         raise _bad_trace("a segment's `tokens` has to be a number that is not negative")
     return name, tokens
 
@@ -502,6 +503,9 @@ REFUSED: Final = {
     "vllm_xargs": "extensions are not open to clients",
 }
 """Fields that would change what is answered or get around a limit: refused, with the reason."""
+
+IN_TEMPLATE: Final = ("tools", "chat_template_kwargs")
+"""What of a chat gets into the prompt beside its messages, and only the template knows how."""
 
 TEXT_PARTS: Final = frozenset({"text", "input_text", "output_text", "refusal", "thinking"})
 PART_KEYS: Final = frozenset({"type", "text", "refusal", "thinking", "closed", "cache_control"})
@@ -631,7 +635,10 @@ def _chat_prompt(body: Object) -> tuple[Sequence[str], Sequence[Sequence[int]]]:
     kwargs = body.get("chat_template_kwargs")
     if isinstance(kwargs, dict) and not kwargs.keys().isdisjoint({"chat_template", "tokenize"}):
         raise invalid("chat_template_kwargs", "The template is a part of the pinned model.", "not_allowed")
-    return [*_encodable(_strings(messages), "messages")], ()
+    return [
+        *_encodable(_strings(messages), "messages"),
+        *(text for name in IN_TEMPLATE for text in _encodable(_strings(body.get(name)), name)),
+    ], ()
 
 
 def _is_text(part: object) -> bool:
@@ -1004,7 +1011,7 @@ class Tokenizer:
         size = sum(map(_longest, order.texts))
         if "prompt" in order.body or size > cap:
             return size + SPECIAL_TOKENS * (1 + order.sequences)
-        if any(order.body.get(name) for name in ("tools", "chat_template_kwargs")):
+        if any(order.body.get(name) for name in IN_TEMPLATE):
             return math.inf
         if self._template is None:
             probe = {"messages": [{"role": "user", "content": "x"}]}
@@ -1540,11 +1547,19 @@ class Guard:
         try:
             ends = {work, client.gone}
             await asyncio.wait(ends, timeout=settings.timeout, return_when=asyncio.FIRST_COMPLETED)
+            if generation.answer.whole:
+                # A server calls a client gone that has its whole answer; the engine is about to return.
+                await asyncio.wait({work}, timeout=LEAVE_SECONDS)
+            if work.cancelled():
+                raise Refusal(502, "engine_error", "The engine dropped the request.")
             if work.done():
                 work.result()
                 return
-            await _stop(generation, client, work)
+            if not generation.answer.whole:
+                await _stop(generation, client, work)
         finally:
+            # What the engine still sends would get past the line, which is written next.
+            generation.answer.close()
             client.ignore()
             work.cancel()
         if generation.finish == "timeout":
@@ -1589,8 +1604,13 @@ class Guard:
         """Refuse a prompt with credentials; where they are only reported, that waits for the answer's end."""
         if settings.scan == "Off":
             return
-        if order.ids:
-            order.texts = [await self._tokenizer.text(scope, ids) for ids in order.ids]
+        try:
+            if order.ids:
+                order.texts = [await self._tokenizer.text(scope, ids) for ids in order.ids]
+        except Exception as error:
+            if settings.scan == "Reject":
+                raise
+            generation.error = type(error).__name__
         if settings.scan != "Reject":
             return
         self._scan(generation, order)
@@ -1606,7 +1626,7 @@ class Guard:
 
     def _write(self, generation: Generation, settings: Settings | None) -> None:
         try:
-            if settings and settings.scan == "Report" and generation.order:
+            if settings and settings.scan == "Report" and generation.order and generation.feed:
                 self._scan(generation, generation.order)
         except Exception as error:  # noqa: BLE001 -- the line is written whatever happens
             generation.error = generation.error or type(error).__name__
@@ -1691,7 +1711,9 @@ def _late(settings: Settings, client: Client) -> Refusal:
 async def _soon(sending: Awaitable[None]) -> None:
     """Send to a client that may not read, and wait no longer than for one that does."""
     task = asyncio.ensure_future(sending)
-    await asyncio.wait({task}, timeout=LEAVE_SECONDS)
-    if task.done():
-        task.result()
-    task.cancel()
+    try:
+        await asyncio.wait({task}, timeout=LEAVE_SECONDS)
+        if task.done():
+            task.result()
+    finally:
+        task.cancel()

@@ -12,6 +12,7 @@ from pilothouse.api.modeldeployment import ModelDeployment
 from pilothouse.api.modeldeploymentstatus import FetchStatus, PreflightStatus
 from pilothouse.api.queueclass import QueueClass
 from pilothouse.api.rolloutpolicy import BUILT_IN, RolloutPolicy, RolloutPolicySpec
+from pilothouse.api.samplingstatus import SamplingStatus
 from pilothouse.kinds import (
     DEPLOYMENT,
     GATEWAY,
@@ -46,11 +47,16 @@ LookAtFetches = Callable[[Sequence[Object]], Awaitable[FetchStatus | None]]
 """Asks the fetches in these pods how far they have come."""
 
 
+CountRecent = Callable[[Observed], SamplingStatus | None]
+"""Returns the engines' counters of a few seconds ago, and counts those that were read now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Looks:
     """The looks into the pods themselves; only a rollout measures and examines."""
 
     measure: MeasureRollout
+    recent: CountRecent
     preflights: Preflights
     fetches: LookAtFetches
 
@@ -116,7 +122,9 @@ class Gather:
             hub=self.installation.hub,
             allowed_namespaces=self.installation.allowed_namespaces,
         )
-        return replace(observed, preflights=self.looks.preflights(observed))
+        return replace(
+            observed, recent=self.looks.recent(observed), preflights=self.looks.preflights(observed)
+        )
 
     def _queue_class(self, deployment: ModelDeployment) -> QueueClass | None:
         obj = self.store.get(ObjectKey(QUEUE_CLASS.name, "", deployment.spec.queue_class_name))

@@ -44,9 +44,12 @@ def _queued_since(status: Object) -> datetime | None:
 def _rolls_out(status: Object) -> bool:
     """Tell a rollout that takes up a turn; one whose pods have no room leaves it to others.
 
-    In place a canary pod is without room at each swap, until the stable pod has drained.
+    In place a canary pod is without room at each swap, until the stable pod has drained. What drains has its
+    GPUs still, and in place the last new pod waits for them: who began now would find no room, or take them.
     """
     rollout = status.get("rollout") or {}
+    if rollout.get("state") == RolloutState.DRAINING:
+        return True
     has_room = rollout.get("reason") not in NO_ROOM or rollout.get("capacity") == Strategy.IN_PLACE
     return bool(status.get("canary")) and has_room
 

@@ -25,6 +25,7 @@ from pilothouse.plan.refused import refused_child
 from pilothouse.plan.revision import Revision
 from pilothouse.plan.rollout import Rollout
 from pilothouse.plan.serving import deployment_of, is_ready, ready_replicas
+from pilothouse.plan.startup import deadline_warning
 from pilothouse.plan.tenants import unknown_tenants
 
 NEEDS_HELP: Final = frozenset(
@@ -98,7 +99,7 @@ def findings(
 ) -> list[Finding]:
     """Return every condition that applies, in the order in which they are shown."""
     gates = [
-        _accepted(refusal, problem(observed.deployment.metadata.annotations), _strangers(observed)),
+        _accepted(observed, rollout, refusal),
         _license_accepted(rollout, licenses),
     ]
     refused = first_failed(gates)
@@ -176,10 +177,12 @@ def _as_condition(finding: Finding, before: Condition | None, generation: int, n
     )
 
 
-def _accepted(refusal: Cause | None, *notes: str | None) -> Finding:
+def _accepted(observed: Observed, rollout: Rollout, refusal: Cause | None) -> Finding:
     if refusal:
         return fails(ConditionType.ACCEPTED, refusal.reason, refusal.message)
-    said = ("the spec can be carried out", *notes)
+    short = deadline_warning(observed, rollout.stable.name) if rollout.stable else None
+    misspelt = problem(observed.deployment.metadata.annotations)
+    said = ("the spec can be carried out", short, misspelt, _strangers(observed))
     return holds(ConditionType.ACCEPTED, Reason.ACCEPTED, "; ".join(part for part in said if part))
 
 

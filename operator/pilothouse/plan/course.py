@@ -22,7 +22,7 @@ def rollout_of(
 ) -> Rollout:
     """Decide who serves now, and what comes next."""
     known = {**revisions, target.name: target} if target else dict(revisions)
-    record = record_of(observed.deployment.status)
+    record = record_of(observed)
     stable = stable_of(observed, revisions)
     canary = _canary(observed, known)
     if target and _takes_over(observed, record, target, stable):

@@ -205,8 +205,7 @@ def _testing(s: Situation) -> Decision | None:
         return None
     if not s.preflight.pending and s.ready.canary:
         return _next_step(s)
-    message = f"{len(s.preflight.pending)} pods of revision {s.canary} are being tested before any request"
-    return _stay(s, RolloutState.PREFLIGHT, Cause(Reason.PREFLIGHT_RUNNING, message))
+    return _stay(s, RolloutState.PREFLIGHT, _being_tested(s, "any request"))
 
 
 def _gated(s: Situation) -> Decision | None:
@@ -295,7 +294,9 @@ def _is_large_enough(s: Situation) -> bool:
 def _allowed_weight(s: Situation) -> int:
     """Weight that may be asked for now: down at once, up only while nothing speaks against it."""
     allowed, now = min(s.goal, s.cap), s.position.weight
-    return allowed if allowed <= now or now == 0 or not s.undecided else now
+    if allowed <= now:
+        return allowed
+    return now if s.preflight.pending or (now and s.undecided) else allowed
 
 
 def _stay(s: Situation, state: RolloutState, cause: Cause) -> Position:
@@ -323,6 +324,8 @@ def _await_capacity(s: Situation, state: RolloutState) -> Decision:
         return replace(_move(s, state, s.lack), step_started_at=s.now)
     if s.undecided and s.cap > s.position.weight > 0:
         return _stuck(s, s.undecided)
+    if s.preflight.pending and s.cap > s.position.weight:
+        return _move(s, state, _being_tested(s, "the weight rises"))
     reason = Reason.SHIFTING if s.position.step else Reason.ROLLING_OUT
     message = (
         f"{s.ready.canary} canary and {s.ready.stable} stable pods are ready on the way to {capacity_of(s)} %"
@@ -330,6 +333,11 @@ def _await_capacity(s: Situation, state: RolloutState) -> Decision:
     moved = _move(s, state, Cause(reason, message))
     # A pod that is lost while a step is held has the whole deadline to come back.
     return replace(moved, step_started_at=s.now) if s.position.held_since else moved
+
+
+def _being_tested(s: Situation, what: str) -> Cause:
+    message = f"{len(s.preflight.pending)} pods of revision {s.canary} are being tested before {what}"
+    return Cause(Reason.PREFLIGHT_RUNNING, message)
 
 
 def _next_step(s: Situation) -> Position:

@@ -14,10 +14,10 @@ from pilothouse.plan.observed import Object
 from pilothouse.plan.podstate import (
     cause_of_end,
     condition_message,
-    engine_status,
     is_gone,
     is_silent,
     last_end,
+    waits,
     was_ready,
 )
 
@@ -98,11 +98,9 @@ def _is_of(pod: Object, deployment: Object) -> bool:
 
 
 def _waiting(pods: Sequence[Object], reasons: frozenset[str], reason: Reason) -> Cause | None:
-    for pod in pods:
-        waiting = engine_status(pod).get("state", {}).get("waiting", {})
-        if waiting.get("reason") in reasons:
-            message = waiting.get("message") or waiting["reason"]
-            return Cause(reason, f"{pod['metadata']['name']}: {message}")
+    found = ((pod, waiting) for pod in pods for waiting in waits(pod) if waiting.get("reason") in reasons)
+    for pod, waiting in found:
+        return Cause(reason, f"{pod['metadata']['name']}: {waiting.get('message') or waiting['reason']}")
     return None
 
 

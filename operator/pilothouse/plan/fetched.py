@@ -7,9 +7,10 @@ word on artifacts, never on a prompt.
 import json
 from typing import Final
 
-from pilothouse.names import FETCH_CONTAINER, REVISION, Reason
+from pilothouse.names import REVISION, Reason
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.observed import Object, Observed
+from pilothouse.plan.podstate import NEVER_STARTED, fetch_status
 
 REFUTES: Final = frozenset(
     {Reason.REVISION_NOT_FOUND, Reason.ARTIFACT_MISMATCH, Reason.LICENSE_MISMATCH, Reason.TOKENIZER_CHANGED}
@@ -23,13 +24,15 @@ _REASONS: Final = REFUTES | {
     Reason.CACHE_FULL,
     Reason.FETCH_FAILED,
 }
+_WAITING: Final = "Waiting"
+"""The fetch's word for its turn at the cache not having come."""
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP: Final = 1024
 
 
 def fetch_failure(pod: Object) -> Cause | None:
     """Return why the fetch in this pod ended last, unless it has come to its end since."""
-    status = _status(pod)
+    status = fetch_status(pod)
     ends = (status.get(field, {}).get("terminated") for field in ("state", "lastState"))
     last = next((end for end in ends if end), None)
     if not last or not last["exitCode"] or _is_over(status):
@@ -40,7 +43,7 @@ def fetch_failure(pod: Object) -> Cause | None:
 
 def is_fetching(pod: Object) -> bool:
     """Tell a pod whose fetch runs."""
-    return "running" in _status(pod).get("state", {})
+    return "running" in fetch_status(pod).get("state", {})
 
 
 def fetching(observed: Observed, revision: str) -> str | None:
@@ -50,14 +53,10 @@ def fetching(observed: Observed, revision: str) -> str | None:
     if not fetch or fetch.pod not in pods or pods[fetch.pod]["metadata"]["labels"].get(REVISION) != revision:
         return None
     if not fetch.total_bytes:
-        return f"{fetch.pod} asks the hub"
+        does = "waits for a pod that fetches the same" if fetch.phase == _WAITING else "asks the hub"
+        return f"{fetch.pod} {does}"
     amount = f"{_size(fetch.bytes)} of {_size(fetch.total_bytes)}"
     return f"{fetch.pod}: {fetch.phase.lower()} {amount}, {_size(fetch.bytes_per_second)}/s"
-
-
-def _status(pod: Object) -> Object:
-    statuses: list[Object] = pod["status"].get("initContainerStatuses", [])
-    return next((status for status in statuses if status["name"] == FETCH_CONTAINER), {})
 
 
 def _is_over(status: Object) -> bool:
@@ -67,6 +66,8 @@ def _is_over(status: Object) -> bool:
 
 def _said(ended: Object) -> tuple[Reason, str]:
     """Read the termination message; a fetch that was killed leaves none."""
+    if ended.get("reason") == NEVER_STARTED:
+        return Reason.CONTAINER_CONFIG_INVALID, str(ended.get("message", NEVER_STARTED))
     killed = f"the fetch ended with code {ended['exitCode']} ({ended.get('reason', 'Error')})"
     try:
         said = json.loads(ended.get("message") or "")

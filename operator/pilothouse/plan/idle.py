@@ -11,6 +11,7 @@ from pilothouse.plan.cause import Cause
 from pilothouse.plan.fleet import gate, own_entry
 from pilothouse.plan.gpuroom import Course, course
 from pilothouse.plan.observed import Observed
+from pilothouse.plan.podstate import is_overdue
 from pilothouse.plan.position import beginning
 from pilothouse.plan.record import Record, checkpoint_of, rejection_of, with_rejection
 from pilothouse.plan.revision import Revision
@@ -70,7 +71,8 @@ def _rested(observed: Observed, stable: Revision | None, record: Record) -> Reco
 
 def _others_run(observed: Observed, stable: str) -> bool:
     """Say whether pods of another revision than stable are there, or their Deployments."""
-    running = [*observed.children_of_kind("Deployment"), *observed.pods]
+    pods = (pod for pod in observed.pods if not is_overdue(pod, observed.now))
+    running = [*observed.children_of_kind("Deployment"), *pods]
     return any(obj["metadata"].get("labels", {}).get(names.REVISION) != stable for obj in running)
 
 

@@ -23,7 +23,8 @@ from pilothouse.plan.steps import FULL
 class Arms:
     """The two revisions that are compared, how many pods of each are ready, and the canary's weight.
 
-    `proves` says that this is the last step to compare them at, so that a pass must be a proof.
+    `proves` says that this is the last step to compare them at, so that a pass must be a proof; `early` that
+    the canary still starts or is tested.
     """
 
     canary: str
@@ -31,6 +32,7 @@ class Arms:
     ready: Size
     weight: int
     proves: bool
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ def measured(observed: Observed, policy: RolloutPolicySpec, arms: Arms) -> Measu
     rules = Rules(checks_of(queue_class, analysis), analysis.false_alarm, analysis.min_requests, arms.proves)
     if not is_due(known.sampling, interval, observed.now):
         return replace(known, checks=_judged(known.analysis, rules, arms, known.checks))
+    if arms.early:
+        known = replace(known, checks=_unanswered(observed, analysis, arms.stable))
     why = _blindness(observed, analysis.source, arms) if arms.weight else ""
     if why:
         return replace(known, checks=_blind(rules, known.checks, why))
@@ -66,10 +70,22 @@ def _judged(
 ) -> tuple[CheckStatus, ...]:
     """Judge what has traffic; what promoted a canary stands while it has all of it, unless a check fails."""
     if not arms.weight:
-        return ()
+        return before if arms.early else ()
     judged = verdicts(state, rules, comparable=comparable(arms.weight, arms.ready))
     failed = any(check.verdict == Verdict.FAIL for check in judged)
     return judged if failed or arms.weight < FULL else before
+
+
+def _unanswered(observed: Observed, analysis: Analysis, stable: str) -> tuple[CheckStatus, ...]:
+    """Tell beforehand which checks can't be asked even about stable: they would hold the rollout up."""
+    answered = {name for entry in observed.readings if entry.revision == stable for name in entry.queries}
+    nothing = f"the queries give no number of stable revision {stable}: no such series, or no traffic yet"
+    why = observed.unread.get("", nothing)
+    return tuple(
+        CheckStatus(name=check.name, verdict=Verdict.ERROR, message=why)
+        for check in analysis.checks
+        if check.prometheus and check.name not in answered
+    )
 
 
 def _counted(

@@ -15,6 +15,7 @@ from pilothouse.api.modeldeployment import ModelDeployment
 from pilothouse.api.modeldeploymentstatus import FetchStatus, PreflightStatus
 from pilothouse.api.queueclass import QueueClass
 from pilothouse.api.rolloutpolicy import RolloutPolicySpec
+from pilothouse.api.samplingstatus import SamplingStatus
 from pilothouse.api.tenantquota import Callers, TenantQuota
 from pilothouse.plan.peers import Peer
 from pilothouse.plan.readings import Reading
@@ -48,8 +49,9 @@ class Observed:
     what the namespace's TenantQuota lets it have at this moment. `pods` is empty unless a Deployment of this
     ModelDeployment lacks ready replicas or a rollout is under way: pods are read on demand, never watched.
     `readings` are the counters of the engines that were read just now, `unread` says by pod uid why one
-    could not be; an empty uid stands for Prometheus. `preflights` holds by pod uid the tests that have
-    ended. `peers` are the other ModelDeployments that follow the same policy or whose rollout failed.
+    could not be; an empty uid stands for Prometheus. `recent` is what the engines had counted a few seconds
+    before, where samples are rarer. `preflights` holds by pod uid the tests that have ended. `peers` are the
+    other ModelDeployments that follow the same policy or whose rollout failed.
     `served_kinds` holds the optional kinds that the API server serves (`HTTPRoute`, `Gateway`). `gateways`
     holds the Gateways that the route's parentRefs name and that exist, `controllers` by Gateway who serves
     it, `gateway_parts` by Gateway what lies beside it for its callers. `tenants` are by name the TenantQuotas
@@ -72,6 +74,7 @@ class Observed:
     pods: tuple[Object, ...] = ()
     readings: tuple[Reading, ...] = ()
     unread: Mapping[str, str] = field(default_factory=dict)
+    recent: SamplingStatus | None = None
     preflights: Mapping[str, PreflightStatus] = field(default_factory=dict)
     peers: tuple[Peer, ...] = ()
     gateways: Mapping[ObjectKey, Object] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
 from pilothouse.plan.podfiles import config_map
 from pilothouse.plan.podlayout import digest_of
 from pilothouse.plan.podtemplate import pod_template
-from pilothouse.plan.record import record_of
+from pilothouse.plan.record import annotations_of, record_of
 from pilothouse.plan.revision import Revision, hash_of, inputs_of, is_forged, next_number, revisions_of
 from pilothouse.plan.rollout import Rollout
 from pilothouse.plan.route import http_route
@@ -75,7 +75,7 @@ def _rollout(
 
 def _nothing(observed: Observed) -> Rollout:
     """Stop all that runs, and remember what is not to be tried again."""
-    return Rollout(None, None, record=replace(record_of(observed.deployment.status), rollout=None))
+    return Rollout(None, None, record=replace(record_of(observed), rollout=None))
 
 
 def _target(observed: Observed, revisions: dict[str, Revision]) -> Revision | None:
@@ -98,7 +98,13 @@ def _objects(observed: Observed, rollout: Rollout, pods: dict[str, int]) -> list
         for revision in rollout.running
         for obj in [
             *config_map(observed, revision),
-            *revision_objects(deployment, revision, pods[revision.name], queue_name(observed, revision)),
+            *revision_objects(
+                deployment,
+                revision,
+                pods[revision.name],
+                queue_name=queue_name(observed, revision),
+                annotations=annotations_of(rollout.record.rejected) if revision == rollout.stable else {},
+            ),
         ]
     ]
     traffic, fence = _traffic(observed, rollout), _fence(observed) if objects else []

@@ -1,10 +1,16 @@
 """What a pod's status says of its engine: whether it is there, served, ended or fell silent."""
 
-from pilothouse.names import ENGINE_CONTAINER, Reason
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from pilothouse.names import ENGINE_CONTAINER, FETCH_CONTAINER, Reason
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.observed import Object
 
-_NEVER_STARTED = "StartError"
+_OVERDUE = timedelta(minutes=1)
+"""How long after the end of its grace period a pod counts as gone; `deletionTimestamp` is that end."""
+
+NEVER_STARTED = "StartError"
 """Reason of an end that the runtime reports where it could not start the container's program at all."""
 
 
@@ -13,10 +19,29 @@ def is_gone(pod: Object) -> bool:
     return "deletionTimestamp" in pod["metadata"] or pod["status"].get("phase") == "Failed"
 
 
+def is_overdue(pod: Object, now: datetime) -> bool:
+    """Tell a deleted pod that should have ended: a node that fell silent never says that one is gone."""
+    ends = pod["metadata"].get("deletionTimestamp")
+    return ends is not None and now - datetime.fromisoformat(ends) > _OVERDUE
+
+
 def engine_status(pod: Object) -> Object:
     """Return the kubelet's word on the engine's container, empty before there is one."""
     statuses: list[Object] = pod["status"].get("containerStatuses", [])
     return next((status for status in statuses if status["name"] == ENGINE_CONTAINER), {})
+
+
+def fetch_status(pod: Object) -> Object:
+    """Return the kubelet's word on the container that fetches, empty before there is one."""
+    statuses: list[Object] = pod["status"].get("initContainerStatuses", [])
+    return next((status for status in statuses if status["name"] == FETCH_CONTAINER), {})
+
+
+def waits(pod: Object) -> Iterator[Object]:
+    """Yield what the containers of a pod wait for, in the order in which they start."""
+    for status in (fetch_status(pod), engine_status(pod)):
+        if waiting := status.get("state", {}).get("waiting"):
+            yield waiting
 
 
 def last_end(pod: Object) -> Object | None:
@@ -36,7 +61,7 @@ def restarts(pod: Object) -> int:
 def cause_of_end(pod: Object, ended: Object, *, served: bool) -> Cause:
     """Say how the engine ended; what it means depends on whether it had served."""
     name, word = pod["metadata"]["name"], ended.get("reason", "Error")
-    if word == _NEVER_STARTED:
+    if word == NEVER_STARTED:
         return Cause(Reason.CONTAINER_CONFIG_INVALID, f"{name}: {ended.get('message', word)}")
     return Cause(
         Reason.ENGINE_CRASHED if served else Reason.MODEL_LOAD_FAILED,
@@ -65,6 +90,15 @@ def was_ready(pod: Object) -> bool:
     }
     up = times.get("PodReadyToStartContainers", times.get("Initialized", ""))
     return bool(times.get("Ready", "") > up)
+
+
+def seconds_to_ready(pod: Object) -> float | None:
+    """Seconds from the pod's start on its node to its being ready, or None where it does not tell."""
+    conditions, started = pod["status"].get("conditions", ()), pod["status"].get("startTime")
+    ready = next((each.get("lastTransitionTime") for each in conditions if each["type"] == "Ready"), None)
+    if not (ready and started):
+        return None
+    return (datetime.fromisoformat(ready) - datetime.fromisoformat(started)).total_seconds()
 
 
 def condition_message(obj: Object, kind: str, status: str) -> str | None:

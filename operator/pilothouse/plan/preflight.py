@@ -5,7 +5,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Self
 
 from pilothouse.api.modeldeploymentstatus import PreflightStatus
@@ -14,6 +13,7 @@ from pilothouse.names import Reason, RolloutState
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.observed import Object, Observed
 from pilothouse.plan.pods import is_ready, pods_of
+from pilothouse.plan.podstate import seconds_to_ready
 from pilothouse.plan.probes import Tokens, difference, fingerprint
 from pilothouse.plan.revision import Revision, revisions_of
 
@@ -157,7 +157,7 @@ def tokenizer_change(expected: Expected, canary: Tokens, stable: Tokens | None) 
 
 def passed(pod: Object, findings: Findings) -> PreflightStatus:
     """Return the result of a pod that passed all tests."""
-    ready = _seconds_to_ready(pod)
+    ready = seconds_to_ready(pod)
     notes = (f"the tokenizer's fingerprint is {findings.fingerprint}", *findings.notes)
     return PreflightStatus(
         pod=pod["metadata"]["uid"],
@@ -170,15 +170,6 @@ def failed(pod: Object, reason: Reason, message: str) -> PreflightStatus:
     """Return the result of a pod that failed a test."""
     metadata = pod["metadata"]
     return PreflightStatus(pod=metadata["uid"], reason=reason, message=f"{metadata['name']}: {message}")
-
-
-def _seconds_to_ready(pod: Object) -> float | None:
-    """Seconds from the pod's start on its node to its being ready, or None where it does not tell."""
-    conditions, started = pod["status"].get("conditions", ()), pod["status"].get("startTime")
-    ready = next((each.get("lastTransitionTime") for each in conditions if each["type"] == "Ready"), None)
-    if not (ready and started):
-        return None
-    return (datetime.fromisoformat(ready) - datetime.fromisoformat(started)).total_seconds()
 
 
 def _is_tried(observed: Observed) -> bool:

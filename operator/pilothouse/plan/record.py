@@ -1,14 +1,20 @@
-"""What the status remembers of rollouts: where one stands, the last rollback, and what is not tried again."""
+"""What the status remembers of rollouts: where one stands, the last rollback, and what is not tried again.
+
+What is not tried again stands beside the stable revision's frozen inputs as well, and comes back from there
+where the status was lost: nobody is to pay twice for the same bad revision.
+"""
 
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic import TypeAdapter, ValidationError
+
 from pilothouse.api.modeldeploymentstatus import (
-    ModelDeploymentStatus,
     RejectedRevision,
     RollbackStatus,
     RolloutStatus,
 )
+from pilothouse.names import REJECTED
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.observed import Observed
 from pilothouse.plan.peers import CheckpointKey
@@ -28,9 +34,29 @@ class Record:
     last_command: str = ""
 
 
-def record_of(status: ModelDeploymentStatus) -> Record:
+_REJECTED: Final = TypeAdapter(tuple[RejectedRevision, ...])
+
+
+def record_of(observed: Observed) -> Record:
     """Read back what the status remembers."""
-    return Record(status.rollout, status.last_rollback, status.rejected_revisions, status.last_command)
+    status = observed.deployment.status
+    rejected = status.rejected_revisions or (() if status.stable else _kept(observed))
+    return Record(status.rollout, status.last_rollback, rejected, status.last_command)
+
+
+def annotations_of(rejected: tuple[RejectedRevision, ...]) -> dict[str, str]:
+    """Return what the stable revision's record keeps."""
+    return {REJECTED: _REJECTED.dump_json(rejected, by_alias=True).decode()} if rejected else {}
+
+
+def _kept(observed: Observed) -> tuple[RejectedRevision, ...]:
+    """Return what was kept for a status that is lost; what somebody wrote there that can't be read is not."""
+    for record in observed.children_of_kind("ControllerRevision"):
+        try:
+            return _REJECTED.validate_json(record["metadata"].get("annotations", {})[REJECTED])
+        except (KeyError, ValidationError):
+            continue
+    return ()
 
 
 def with_rejection(

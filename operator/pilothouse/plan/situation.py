@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Final
 
 from pilothouse.api.rolloutpolicy import BUILT_IN, RolloutPolicySpec, Step
+from pilothouse.api.samplingstatus import SamplingStatus
+from pilothouse.names import RolloutState
 from pilothouse.plan.capacity import Size, Sizing
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.commands import Command, command_of
@@ -23,6 +25,7 @@ from pilothouse.plan.programmed import route_trouble
 from pilothouse.plan.revision import Revision
 from pilothouse.plan.serving import asked_replicas, deployment_of, ready_replicas
 
+_EARLY: Final = frozenset({RolloutState.STARTING, RolloutState.PREFLIGHT})
 _NOT_TESTED: Final = PreflightOutcome((), None, ())
 
 
@@ -48,7 +51,8 @@ def situation_of(
     # On the way to a step the one before it is what has been judged.
     judged = position.step if position.held_since else position.step - 1
     proves = _is_last_comparison(policy.steps, max(0, judged), sizing)
-    evidence = measured(observed, policy, Arms(canary, stable, ready, position.weight, proves))
+    early = position.state in _EARLY
+    evidence = measured(observed, policy, Arms(canary, stable, ready, position.weight, proves, early))
     situation = Situation(
         now=observed.now,
         policy=policy,
@@ -60,9 +64,7 @@ def situation_of(
         command=command_about(observed, canary),
         position=position,
         denial=_denial(observed, under_way.canary, verdict),
-        failure=failure_of(
-            observed.pods, observed.readings, remembered(status.rollout).sampling, canary, stable
-        ),
+        failure=failure_of(observed.pods, observed.readings, _last_counted(observed), canary, stable),
         preflight=_preflight(observed, policy, canary),
         checks=evidence.checks,
         sizing=sizing,
@@ -99,6 +101,11 @@ def _denial(observed: Observed, canary: Revision, verdict: LicenseVerdict) -> Ca
     if verdict.allowed or not declared.items() <= canary.pins.items():
         return None
     return Cause(verdict.reason, verdict.message)
+
+
+def _last_counted(observed: Observed) -> SamplingStatus | None:
+    """Return what hard failures are looked for since: the last sample, or what is more recent."""
+    return observed.recent or remembered(observed.deployment.status.rollout).sampling
 
 
 def _preflight(observed: Observed, policy: RolloutPolicySpec, canary: str) -> PreflightOutcome:

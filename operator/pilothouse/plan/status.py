@@ -20,6 +20,7 @@ from pilothouse.plan.revision import Revision
 from pilothouse.plan.rollout import Rollout
 from pilothouse.plan.route import base_url
 from pilothouse.plan.serving import ready_replicas
+from pilothouse.plan.startup import startup_seconds
 
 _HISTORY: Final = 10
 
@@ -109,7 +110,8 @@ def _phase_of_rollout(rollout: Rollout) -> Phase | None:
         return Phase.ROLLING_BACK
     if rollout.rejected:
         return Phase.DEGRADED
-    return Phase.ROLLING_OUT if rollout.under_way or rollout.canary else None
+    drains = progress is not None and progress.state == RolloutState.DRAINING
+    return Phase.ROLLING_OUT if rollout.under_way or rollout.canary or drains else None
 
 
 def _stable(observed: Observed, rollout: Rollout) -> RevisionStatus | None:
@@ -126,7 +128,11 @@ def _canary(observed: Observed, rollout: Rollout) -> CanaryStatus | None:
 
 
 def _pins(observed: Observed, revision: Revision) -> dict[str, object]:
-    return {**revision.pins, "readyReplicas": ready_replicas(observed, revision.name)}
+    return {
+        **revision.pins,
+        "readyReplicas": ready_replicas(observed, revision.name),
+        "startupSeconds": startup_seconds(observed, revision.name),
+    }
 
 
 def _history(observed: Observed, rollout: Rollout, licenses: Licenses) -> tuple[ServedRevision, ...]:

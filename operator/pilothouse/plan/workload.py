@@ -3,6 +3,7 @@
 Each function computes the full object from intent, as server-side apply wants it; none edits what was read.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from pilothouse import names
@@ -15,23 +16,34 @@ _REVISION_HISTORY: Final = 1
 
 
 def revision_objects(
-    deployment: ModelDeployment, revision: Revision, replicas: int, queue_name: str = ""
+    deployment: ModelDeployment,
+    revision: Revision,
+    replicas: int,
+    *,
+    queue_name: str = "",
+    annotations: Mapping[str, str],
 ) -> list[Object]:
-    """Return all children of one revision, the frozen inputs first: nothing runs that is not on record."""
+    """Return all children of one revision, the frozen inputs first: nothing runs that is not on record.
+
+    `queue_name` is Kueue's queue, if it admits the pods; `annotations` are those of the record.
+    """
     return [
-        controller_revision(deployment, revision),
+        controller_revision(deployment, revision, annotations),
         engine_deployment(deployment, revision, replicas, queue_name),
         revision_service(deployment, revision),
         disruption_budget(deployment, revision),
     ]
 
 
-def controller_revision(deployment: ModelDeployment, revision: Revision) -> Object:
-    """Record what the revision was made of; the API server lets nobody change it."""
+def controller_revision(
+    deployment: ModelDeployment, revision: Revision, annotations: Mapping[str, str]
+) -> Object:
+    """Record what the revision was made of; the API server lets nobody change its data."""
+    metadata = revision_metadata(deployment, revision)
     return {
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",
-        "metadata": revision_metadata(deployment, revision),
+        "metadata": {**metadata, "annotations": dict(annotations)} if annotations else metadata,
         "data": revision.data(),
         "revision": revision.number,
     }

@@ -50,6 +50,12 @@ class Fault:
     """The whole text of LICENSE; an empty text takes the file out."""
     tokenizer: str | None = None
     """`code` or `prose`."""
+    head: str | None = None
+    """The commit of the branch `main`."""
+    card: str | None = None
+    """The whole of README.md, for what no well-formed card says."""
+    entries: list[Object] | None = None
+    """What the listing has besides the files."""
 
     def fits(self, repository: str, path: str) -> bool:
         """Whether it is about this path of this repository, and has not acted `count` times."""
@@ -72,9 +78,9 @@ class Faults:
         """Put one in force; TypeError for a field that no fault has."""
         self._faults.append(Fault(**given))
 
-    def clear(self) -> None:
-        """Be well again."""
-        self._faults.clear()
+    def clear(self, repository: str | None = None) -> None:
+        """Be well again; with the pattern that some faults were given, only of those."""
+        self._faults = [fault for fault in self._faults if repository not in (None, fault.repository)]
 
     def first(self, field: str, repository: str, path: str) -> Fault | None:
         """The oldest fault of this kind that fits."""
@@ -87,7 +93,7 @@ class Faults:
         return {name: value for fault in shaping for name, value in shaped(fault)}
 
 
-SHAPES = ("weights", "license", "license_name", "license_text", "tokenizer")
+SHAPES = ("weights", "license", "license_name", "license_text", "tokenizer", "card")
 DEFAULTS = {field.name: field.default for field in fields(Fault)}
 
 

@@ -59,6 +59,7 @@ class Shape:
     weights: int = WEIGHTS
     license_text: str | None = None
     tokenizer: str = "code"
+    card: str | None = None
 
 
 def shape(repository: str, **changed: object) -> Shape:
@@ -109,6 +110,8 @@ TOKENIZER_CONFIG = b"""{
 
 def card(repository: str, shape: Shape) -> bytes:
     """README.md, whose front matter names the license."""
+    if shape.card is not None:
+        return shape.card.encode("utf-8", "surrogateescape")
     named = {"license": shape.license, "license_name": shape.license_name}
     lines = [f"{key}: {value}" for key, value in named.items() if value]
     link = ["license_link: LICENSE"] if shape.license_name else []

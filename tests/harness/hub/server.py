@@ -3,8 +3,8 @@
 As at the real hub a large file is a redirect to a storage host with a signed address. Any `owner/name` exists
 at the branch `main` and at any 40 hex digits; none of owner `missing`, and no commit of forty zeros.
 
-POST /_hub/faults puts a fault in force (see faults.py), DELETE ends all; GET /_hub/requests tells what was
-asked for, DELETE starts counting anew.
+POST /_hub/faults puts a fault in force (see faults.py), DELETE ends all, or with `?repository=` those of one.
+GET /_hub/requests tells what was asked for, DELETE starts counting anew.
 """
 
 import asyncio
@@ -119,6 +119,8 @@ class Hub:
         self._fail(request, place)
         self._asked.listings[f"{place.repository}@{place.commit}"] += 1
         entries = [listed(file) for file in self._files(place).values()]
+        more = self._fault("entries", place)
+        entries += (more.entries or []) if more else []
         start = int(request.query.get("cursor", "0"))
         headers = {}
         if start + PAGE < len(entries):
@@ -156,9 +158,9 @@ class Hub:
             raise web.HTTPBadRequest(text=str(error)) from error
         return web.json_response({})
 
-    async def clear_faults(self, _request: web.Request) -> web.Response:
-        """DELETE /_hub/faults."""
-        self._faults.clear()
+    async def clear_faults(self, request: web.Request) -> web.Response:
+        """DELETE /_hub/faults, or of one repository."""
+        self._faults.clear(request.query.get("repository"))
         return web.json_response({})
 
     async def requests(self, _request: web.Request) -> web.Response:
@@ -179,10 +181,14 @@ class Hub:
         if repository.startswith("missing/"):
             raise missing("repository", request)
         revision = request.match_info.get("revision", "main")
-        commit = repositories.main_commit(repository) if revision == "main" else revision
+        commit = self._head(repository) if revision == "main" else revision
         if not COMMIT.fullmatch(commit) or commit == NO_COMMIT:
             raise missing("revision", request)
         return Place(repository, commit, path)
+
+    def _head(self, repository: str) -> str:
+        moved = self._faults.first("head", repository, "")
+        return (moved.head if moved else None) or repositories.main_commit(repository)
 
     def _shape(self, repository: str) -> repositories.Shape:
         return repositories.shape(repository, **self._faults.shape(repository))

@@ -1,4 +1,4 @@
-"""The routes of vLLM that Pilothouse and its users call, and /sim/faults, the only one that vLLM lacks."""
+"""The routes of vLLM that Pilothouse and its users call."""
 
 import argparse
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from harness.vllm_sim.chat import Chat
 from harness.vllm_sim.completions import Completion
 from harness.vllm_sim.engine import Engine
 from harness.vllm_sim.errors import ApiError, InjectedError, PlainError, UnknownModelError
-from harness.vllm_sim.faults import Faults, hit
+from harness.vllm_sim.faults import hit
 from harness.vllm_sim.generation import Call
 from harness.vllm_sim.prompts import chat_text, check_output_length, encode, encode_all, orders
 from harness.vllm_sim.protocol import (
@@ -54,9 +54,6 @@ class Api:
         app.add_api_route("/v1/chat/completions", self.chat, methods=["POST"], dependencies=json_body)
         app.add_api_route("/tokenize", self.tokenize, methods=["POST"], dependencies=json_body)
         app.add_api_route("/detokenize", self.detokenize, methods=["POST"], dependencies=json_body)
-        app.add_api_route("/sim/faults", self.faults, methods=["GET"])
-        app.add_api_route("/sim/faults", self.set_faults, methods=["POST"])
-        app.add_api_route("/sim/faults", self.clear_faults, methods=["DELETE"])
 
     async def health(self) -> Response:
         """200 from the moment the model is loaded to the end of the process."""
@@ -152,19 +149,6 @@ class Api:
         if body.tokens and max(body.tokens) >= len(self._engine.tokenizer):
             raise ApiError(f"Token id {max(body.tokens)} is out of vocabulary")
         return JSONResponse({"prompt": self._engine.tokenizer.decode(body.tokens)})
-
-    async def faults(self) -> Faults:
-        """What is wrong at the moment."""
-        return self._engine.faults
-
-    async def set_faults(self, faults: Faults) -> Faults:
-        """Break exactly this from now on."""
-        self._engine.set_faults(faults)
-        return faults
-
-    async def clear_faults(self) -> Faults:
-        """Mend everything."""
-        return await self.set_faults(Faults())
 
     def _admit(self, body: GenerationBody, request_id: str) -> None:
         """Raise for a model that is not served, an injected error, a full queue."""

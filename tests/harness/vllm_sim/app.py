@@ -8,6 +8,7 @@ from harness.vllm_sim import errors, middleware
 from harness.vllm_sim.api import Api
 from harness.vllm_sim.engine import Engine
 from harness.vllm_sim.instrumentator import HttpMetrics, Instrumentator
+from harness.vllm_sim.switches import Switches
 
 
 def build_app(engine: Engine, args: argparse.Namespace) -> FastAPI:
@@ -19,4 +20,5 @@ def build_app(engine: Engine, args: argparse.Namespace) -> FastAPI:
     errors.install(app)
     app.add_middleware(Instrumentator, metrics=HttpMetrics(engine.metrics.registry), routes=app.routes)
     middleware.install(app, args)
+    app.add_middleware(Switches, engine=engine)
     return app

@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-NOT_COUNTED = {"/metrics", "/health", "/load", "/ping", "/version", "/sim/faults"}
+NOT_COUNTED = {"/metrics", "/health", "/load", "/ping", "/version"}
 MANY_BUCKETS = (
     0.01,
     0.025,

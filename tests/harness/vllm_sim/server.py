@@ -55,7 +55,8 @@ def _bind(args: argparse.Namespace) -> socket.socket:
         listener.bind(args.uds)
         return listener
     family = socket.AF_INET6 if ":" in (args.host or "") else socket.AF_INET
-    listener = socket.socket(family)
+    # With the protocol named asyncio switches Nagle's algorithm off, as vLLM's uvloop always does.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((args.host or "", args.port))
     return listener

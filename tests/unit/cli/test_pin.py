@@ -1,19 +1,14 @@
 """The pins of a model, found by the real hub client from a hub that speaks its protocol over HTTP."""
 
-import asyncio
-import json
-import threading
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
-from aiohttp import web
 
 import harness.hub
 from harness.hub.repositories import main_commit
-from harness.hub.server import app
+from harness.hub.thread import HubThread
 from pilothouse.api.modeldeployment import Model
 from pilothouse.cli.main import main
 
@@ -23,38 +18,10 @@ TOKENIZER = Path(harness.hub.__file__).parent / "data" / "tokenizer-code.json"
 SECRET = "hf_ofNobody"  # noqa: S105 -- it opens nothing
 
 
-class Hub:
-    """The hub in a thread: its client is not asynchronous."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._runner = web.AppRunner(app())
-        self._loop.run_until_complete(self._runner.setup())
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        self._loop.run_until_complete(site.start())
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-
-    def fault(self, **fault: object) -> None:
-        """Put a fault in force."""
-        body = json.dumps(fault).encode()
-        head = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}/_hub/faults", body, head, method="POST")  # noqa: S310
-        urllib.request.urlopen(request).close()  # noqa: S310 -- loopback
-
-    def stop(self) -> None:
-        """End the thread."""
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubThread]:
     """A hub of the test's own, which the client is led to."""
-    running = Hub()
+    running = HubThread()
     monkeypatch.setenv("HF_ENDPOINT", running.url)
     monkeypatch.setenv("HF_TOKEN", SECRET)
     yield running
@@ -121,7 +88,7 @@ def test_a_branch_that_is_not_there_is_said_in_the_hub_s_words(capsys: pytest.Ca
 
 
 def test_a_card_without_a_license_leaves_the_id_to_a_person(
-    hub: Hub, capsys: pytest.CaptureFixture[str]
+    hub: HubThread, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub.fault(repository=MODEL, license="", license_text="")
     assert pin(f"hf://{MODEL}") == 0
@@ -132,7 +99,7 @@ def test_a_card_without_a_license_leaves_the_id_to_a_person(
     assert "no license text" in shown.err
 
 
-def test_a_refused_token_is_said_and_never_shown(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refused_token_is_said_and_never_shown(hub: HubThread, capsys: pytest.CaptureFixture[str]) -> None:
     hub.fault(repository=MODEL, gated=True)
     assert pin(f"hf://{MODEL}") == 2
     shown = capsys.readouterr()
@@ -162,6 +129,14 @@ def test_a_folder_is_pinned_by_the_digest_of_its_files(
     assert after["checkpoint"]["revision"].startswith("sha256:")
     assert after["checkpoint"]["revision"] != before["checkpoint"]["revision"]
     assert after["tokenizer"]["fingerprint"] == before["tokenizer"]["fingerprint"]
+
+
+def test_a_fingerprint_that_transformers_did_not_make_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(TOKENIZER.read_bytes())
+    assert pin(str(tmp_path)) == 0
+    assert "should the engine's transformers read it otherwise" in capsys.readouterr().err
 
 
 def test_a_tokenizer_that_transformers_completes_gets_no_fingerprint_without_it(

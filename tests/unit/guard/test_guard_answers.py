@@ -148,6 +148,13 @@ async def test_events_that_come_in_pieces_go_on_whole(cut: int) -> None:
         "/v1/completions/",
         "//v1/completions",
         "/v1/../v1/completions",
+        "/v1/../metrics",
+        "/%2e/metrics",
+        "/metrics/",
+        "/health/../metrics",
+        "/v1/chat/completions/",
+        "/v1/chat/completions/batch",
+        "/pilothouse/about/",
         "/V1/completions",
         "/v1/completions/render",
         "/docs",
@@ -158,7 +165,7 @@ async def test_events_that_come_in_pieces_go_on_whole(cut: int) -> None:
 )
 async def test_any_other_path_is_not_there(guarded: Guarded, path: str) -> None:
     setup = guarded()
-    for method in ("GET", "POST", "OPTIONS"):
+    for method in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "get", "post"):
         answer = await setup.ask({}, path, method)
         assert answer.status == 404
         assert answer.error["code"] == "not_found"
@@ -166,11 +173,20 @@ async def test_any_other_path_is_not_there(guarded: Guarded, path: str) -> None:
     assert setup.engine.bodies == []
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "post", "TRACE"])
+async def test_a_generation_is_a_post(guarded: Guarded, method: str) -> None:
+    setup = guarded()
+    for path in ("/v1/completions", "/v1/chat/completions"):
+        assert (await setup.ask({"prompt": "a"}, path, method)).status == 404
+    assert setup.engine.bodies == []
+
+
 @pytest.mark.parametrize("path", ["/health", "/metrics", "/ping", "/version"])
 async def test_what_the_cluster_asks_goes_to_the_engine(guarded: Guarded, path: str) -> None:
     setup = guarded()
     assert (await setup.ask(path=path, method="GET")).json == {"path": path}
-    assert (await setup.ask({}, path, "POST")).status == 404
+    for method in ("POST", "HEAD", "OPTIONS", "DELETE"):
+        assert (await setup.ask({}, path, method)).status == 404
 
 
 async def test_a_websocket_is_closed(guarded: Guarded) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from pilothouse.guard import pilothouse_guard
 from pilothouse.guard.pilothouse_guard import Places
-from unit.guard.standin import PINS, Client, Setup, until
+from unit.guard.standin import PINS, Client, Engine, Setup, until
 
 Guarded = Callable[..., Setup]
 SECRET = "sesame-0pen-4711"  # noqa: S105 -- what must not be found again
@@ -63,6 +63,18 @@ async def test_an_engine_that_says_nothing_is_a_502(guarded: Guarded) -> None:
     assert (answer.status, answer.error["code"]) == (502, "engine_error")
 
 
+async def test_an_engine_that_drops_a_request_is_a_502_with_the_pins(guarded: Guarded) -> None:
+    async def dropping(*_: object) -> NoReturn:
+        raise asyncio.CancelledError
+
+    setup = guarded()
+    setup.use(dropping)
+    answer = await setup.complete()
+    assert (answer.status, answer.error["code"]) == (502, "engine_error")
+    assert answer.headers.items() >= PINS.items()
+    assert setup.line["status"] == 502
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_who_hangs_up_frees_the_engine(guarded: Guarded, *, stream: bool) -> None:
     setup = guarded()
@@ -98,6 +110,26 @@ async def test_who_hangs_up_before_the_request_is_whole_has_a_line_too(guarded: 
     setup = guarded()
     await setup.serve(Leaver({}))
     assert setup.line.items() >= {"finish": "cancelled", "status": 499, "promptHash": None}.items()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_who_has_the_whole_answer_did_not_cancel_it(guarded: Guarded, *, stream: bool) -> None:
+    class Leaver(Client):
+        async def send(self, message: dict[str, object]) -> None:
+            await super().send(message)
+            if self.answer.ended:
+                self.hang_up()
+
+    class Lingering(Engine):
+        async def __call__(self, scope: dict[str, object], receive: object, send: object) -> None:
+            await super().__call__(scope, receive, send)
+            for _ in range(20):
+                await asyncio.sleep(0)
+
+    setup = guarded()
+    setup.use(Lingering())
+    await setup.serve(Leaver({"prompt": "a", "max_tokens": 3, "stream": stream}))
+    assert setup.line.items() >= {"finish": "length", "status": 200, "exact": True}.items()
 
 
 async def test_a_server_that_stops_leaves_a_line(guarded: Guarded) -> None:
@@ -177,6 +209,38 @@ async def test_a_credential_is_reported_where_the_lane_only_reports(guarded: Gua
     assert counts == [{"aws-access-key-id": 2}, {"aws-access-key-id": 1}, {"aws-access-key-id": 1}, None]
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"tools": [{"type": "function", "function": {"name": "f", "description": KEY}}]},
+        {"chat_template_kwargs": {"date": KEY}},
+    ],
+)
+async def test_what_a_template_puts_into_a_prompt_is_scanned_and_hashed_too(
+    guarded: Guarded, field: dict[str, object]
+) -> None:
+    setup = guarded(requests={"secretScan": "Reject"})
+    assert (await setup.chat()).status == 200
+    answer = await setup.chat(**field)
+    assert (answer.status, answer.error["code"]) == (400, "credentials_found")
+    without, with_it = setup.lines
+    assert without["promptHash"] != with_it["promptHash"]
+
+
+async def test_what_never_reaches_the_engine_is_not_scanned(guarded: Guarded) -> None:
+    setup = guarded(requests={"secretScan": "Report"})
+    assert (await setup.complete(prompt=f"{KEY} " * 100)).error["code"] == "context_length_exceeded"
+    assert "credentials" not in setup.line
+
+
+async def test_ids_that_have_no_text_are_the_engine_s_to_judge_where_the_lane_only_reports(
+    guarded: Guarded,
+) -> None:
+    setup = guarded(requests={"secretScan": "Report"})
+    assert (await setup.complete(prompt=[999])).status == 200
+    assert setup.line["error"] == "ValueError"
+
+
 async def test_no_scan_is_no_scan(guarded: Guarded) -> None:
     setup = guarded(requests={"secretScan": "Off"})
     assert (await setup.complete(prompt=KEY)).status == 200
@@ -229,6 +293,7 @@ async def test_a_prompt_that_was_cut_on_its_way_shows(guarded: Guarded) -> None:
         '{"segments": [{"name": "a", "tokens": 1.5}]}',
         '{"segments": [{"name": "a", "tokens": 3}], "total": 2}',
         '{"segments": [{"name": "a"}]}',
+        '{"segments": [], "total": 1' + "0" * 400 + "}",
         json.dumps({"segments": [{"name": "a", "tokens": 1}] * 65}),
         json.dumps({"segments": [], "note": "x" * 4096}),
         "[" * 4000,

@@ -102,6 +102,11 @@ def test_c8_a_swap_in_place_keeps_its_turn_while_it_waits_for_the_gpu() -> None:
     assert seen_of({**ROLLS_OUT, "rollout": swap}).rolls_out
 
 
+def test_c8_a_rollout_keeps_its_turn_until_the_pods_that_gave_way_are_gone() -> None:
+    """They hold GPUs that the next in the queue would look for in vain."""
+    assert seen_of({"rollout": {"state": "Draining", "reason": "Promoted"}}).rolls_out
+
+
 def test_a_rejected_checkpoint_is_seen_with_its_reason() -> None:
     assert seen_of(rejection()).failed == (
         FailedCheckpoint(CheckpointKey("hf://a/b", "c0"), Reason.CHECK_FAILED),

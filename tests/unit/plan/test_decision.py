@@ -126,6 +126,18 @@ def test_no_weight_rises_while_a_check_is_undecided(verdict: str, place: str) ->
     assert moved(decide(asked)).weight == PLACES[place].weight
 
 
+@pytest.mark.parametrize("weight", [0, 10, 50])
+def test_no_weight_rises_while_a_pod_is_untested(weight: int) -> None:
+    """Nor does it come back from nothing, where the pods that were tested are gone."""
+    asked = situation(
+        position=position(4, weight, RolloutState.SHIFTING), ready=Size(2, 2), preflight=PENDING
+    )
+
+    after = moved(decide(asked))
+    assert (after.weight, after.cause.reason) == (weight, Reason.PREFLIGHT_RUNNING)
+    assert moved(decide(replace(asked, preflight=PASSED))).weight == 100
+
+
 def test_a_step_passes_when_its_time_is_over_and_its_checks_have_passed() -> None:
     after = moved(decide(situation(checks=check("Pass"))))
 

@@ -20,6 +20,7 @@ EXPECTED = {
     "crashed-then-silent": (Reason.ENGINE_NOT_READY, "/health does not answer"),
     "gpu-missing": (Reason.INSUFFICIENT_GPU, "1 Insufficient nvidia.com/gpu"),
     "image-missing": (Reason.IMAGE_PULL_FAILED, "pilothouse.dev/no-such-engine:v0.32.0"),
+    "image-missing-for-fetch": (Reason.IMAGE_PULL_FAILED, "pilothouse.dev/nowhere:v0.32.0"),
     "no-vllm-in-image": (Reason.CONTAINER_CONFIG_INVALID, 'exec: "vllm": executable file not found'),
     "out-of-memory": (Reason.MODEL_LOAD_FAILED, "code 137 (OOMKilled), restarts: 3"),
     "quota-exceeded": (Reason.QUOTA_EXCEEDED, "exceeded quota: gpus, requested: requests.nvidia.com/gpu=1"),

@@ -56,6 +56,14 @@ def test_a_fetch_that_was_killed_says_how() -> None:
     )
 
 
+def test_an_image_without_the_fetch_s_program_is_said_in_the_runtime_s_words() -> None:
+    never = {"exitCode": 128, "reason": "StartError", "message": 'exec: "python3": not found in $PATH'}
+
+    assert fetch_failure(pod(state={"terminated": never})) == Cause(
+        Reason.CONTAINER_CONFIG_INVALID, 'qwen-coder-x: exec: "python3": not found in $PATH'
+    )
+
+
 @pytest.mark.parametrize(
     "said", ["[1]", '{"reason": "Promoted", "message": "m"}', '{"reason": "New", "message": "m"}']
 )
@@ -119,6 +127,13 @@ def test_the_progress_of_another_revisions_pod_is_not_told() -> None:
 
 
 def test_a_fetch_that_knows_no_total_yet_asks_the_hub() -> None:
-    done = FetchStatus(pod="qwen-coder-x", phase="Waiting")
+    done = FetchStatus(pod="qwen-coder-x", phase="Asking")
 
     assert fetching(observed(fetch=done, pods=(pod(),)), CANARY) == "qwen-coder-x asks the hub"
+
+
+def test_a_fetch_whose_turn_has_not_come_waits() -> None:
+    done = FetchStatus(pod="qwen-coder-x", phase="Waiting")
+    said = "qwen-coder-x waits for a pod that fetches the same"
+
+    assert fetching(observed(fetch=done, pods=(pod(),)), CANARY) == said

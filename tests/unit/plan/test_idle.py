@@ -1,15 +1,19 @@
 """While no canary runs: what waits for its turn, what is not tried again, and what begins."""
 
+from datetime import timedelta
+
 import pytest
 
 from builders import COMMIT, OTHER_COMMIT, condition
 from pilothouse.api.licensepolicy import LicensePolicySpec
-from pilothouse.names import Reason
+from pilothouse.api.modeldeploymentstatus import ModelDeploymentStatus
+from pilothouse.names import REJECTED, REVISION, Reason
 from pilothouse.plan.peers import CheckpointKey, FailedCheckpoint, Peer
 from rollout_scene import Scene, policy, scene
 
 NEW = {"model": {"checkpoint": {"revision": OTHER_COMMIT}}}
 OLD = {"model": {"checkpoint": {"revision": COMMIT}}}
+THIRD = {"model": {"checkpoint": {"revision": "c" * 40}}}
 WEIGHTS = CheckpointKey("hf://Qwen/Qwen2.5-Coder-7B-Instruct", OTHER_COMMIT)
 
 
@@ -149,6 +153,55 @@ def test_a_rejected_revision_stays_rejected_when_it_is_asked_for_again() -> None
     assert after.canary is None
 
 
+def without_status(after: Scene) -> Scene:
+    """Somebody has lost the status, a restore from a backup say."""
+    lost = after.seen.deployment.model_copy(update={"status": ModelDeploymentStatus()})
+    after.change(deployment=lost)
+    return after
+
+
+def test_a_rejected_revision_stays_rejected_though_the_status_is_lost() -> None:
+    """L8."""
+    after = rejected()
+    failed, known = after.target, after.status["rejectedRevisions"]
+
+    without_status(after).run(60)
+    assert after.stable != failed
+    assert after.canary is None
+    assert after.status["rejectedRevisions"] == known
+    assert condition(after.plan, "Ready")["reason"] == Reason.ERROR_STORM
+
+
+def test_a_rejection_goes_along_when_another_revision_becomes_stable() -> None:
+    """L8."""
+    after = rejected()
+    failed = after.target
+    after.edit(THIRD).reach(lambda now: now.stable == now.target).run(10)
+
+    without_status(after).edit(NEW).run(60)
+    assert after.target == failed
+    assert after.canary is None
+
+
+def test_what_a_person_had_tried_again_is_not_rejected_when_the_status_is_lost() -> None:
+    after = rejected()
+    after.say(f"retry/{after.target}").reach(lambda now: now.stable == now.target).run(10)
+
+    assert without_status(after).run(10).status["rejectedRevisions"] == []
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '[{"revision": 1}]', '"a word"'])
+def test_a_kept_rejection_that_cannot_be_read_rejects_nothing(text: str) -> None:
+    after = rejected()
+    key = next(key for key in after.seen.children if key.kind == "ControllerRevision")
+    record = after.seen.children[key]
+    meddled = {**record, "metadata": {**record["metadata"], "annotations": {REJECTED: text}}}
+    after.change(children={**after.seen.children, key: meddled})
+
+    without_status(after).tick()
+    assert after.plan.status["rejectedRevisions"] == []
+
+
 def test_a_rejected_revision_is_tried_again_when_a_person_says_so() -> None:
     """L8."""
     after = rejected()
@@ -228,6 +281,25 @@ def test_a_rollback_is_over_when_the_pods_are_gone() -> None:
 
     assert after.status["lastRollback"]["finishedAt"]
     assert "rollout" not in after.status
+
+
+@pytest.mark.parametrize(("minutes", "over"), [(0, False), (2, True)])
+def test_a_pod_whose_node_fell_silent_holds_no_rollout_open_for_ever(minutes: int, *, over: bool) -> None:
+    tried = scene().edit(NEW)
+    tried.behaves(tried.target, errors=0.5).reach(lambda now: now.state == "Draining")
+    ending = {
+        "metadata": {
+            "name": "lost",
+            "uid": "lost",
+            "labels": {REVISION: tried.target},
+            "deletionTimestamp": (tried.seen.now - timedelta(minutes=minutes)).isoformat(),
+        },
+        "status": {},
+    }
+    tried.tick()
+
+    tried.change(pods=(ending,)).tick()
+    assert ("rollout" not in tried.plan.status) is over
 
 
 def test_one_replica_in_place_is_refused_with_its_reason() -> None:

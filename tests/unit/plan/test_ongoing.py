@@ -9,8 +9,9 @@ import pytest
 
 from builders import COMMIT, OTHER_COMMIT, by_kind, condition
 from pilothouse.api.licensepolicy import LicensePolicySpec
-from pilothouse.names import DEPLOYMENT, Reason, RolloutState
+from pilothouse.names import DEPLOYMENT, REVISION, Reason, RolloutState
 from pilothouse.plan.observed import ObjectKey
+from pilothouse.plan.readings import Reading
 from pilothouse.plan.types import Plan
 from rollout_scene import Scene, policy, scene
 
@@ -323,6 +324,22 @@ def test_without_a_free_gpu_pods_are_swapped_and_none_holds_the_rollout(capacity
     assert fewest == 2
 
 
+def test_a_swap_is_not_over_while_its_last_pod_waits_for_the_gpu_of_one_that_drains() -> None:
+    """C1: nor does anything else than a rollout seem to go on."""
+    swap = rolling(3, rollout={"capacity": "InPlace"})
+    old = swap.stable
+    swap.reach(lambda now: now.stable == now.target)
+    drains = {"name": "old", "uid": "old", "labels": {REVISION: old}}
+    drains["deletionTimestamp"] = swap.seen.now.isoformat()
+
+    swap.room = 2
+    for _ in range(5):
+        swap.look()
+        swap.change(pods=(*swap.seen.pods, {"metadata": drains, "status": {}})).tick()
+    assert condition(swap.plan, "Ready")["status"] == "False"
+    assert (swap.state, swap.status["phase"]) == (RolloutState.DRAINING, "RollingOut")
+
+
 def test_one_replica_without_a_free_gpu_waits_with_its_reason_and_serves_on() -> None:
     """C2."""
     alone = rolling(1)
@@ -408,6 +425,38 @@ def test_metrics_that_stay_down_roll_back_where_the_policy_says_so() -> None:
     assert blind.status["lastRollback"]["reason"] == Reason.METRICS_UNAVAILABLE
 
 
+OWN_CHECK = {
+    "name": "refusals",
+    "prometheus": {"bad": "sum(refused)", "total": "sum(asked)"},
+    "maxIncrease": 0.1,
+}
+OWN = policy(analysis={"interval": "1s", "prometheus": {"url": "http://prometheus"}, "checks": [OWN_CHECK]})
+
+
+def test_queries_that_give_no_number_are_told_before_any_traffic() -> None:
+    """A7: and the rollout does not fail by them, but goes no further than its first step."""
+    unknown = scene(policy=OWN).edit(NEW)
+    unknown.behaves(unknown.target, load_seconds=10).reach(lambda now: now.state == "Starting").run(5)
+    (check,) = unknown.status["rollout"]["checks"]
+    assert (unknown.state, check["name"], check["verdict"]) == ("Starting", "refusals", "Error")
+    assert "no number of stable revision" in check["message"]
+
+    unknown.reach(lambda now: now.weight == 10).run(60)
+    assert unknown.weight == 10
+    assert unknown.status["rollout"]["reason"] == Reason.METRICS_UNAVAILABLE
+
+
+def test_queries_that_are_answered_for_stable_are_not_warned_of() -> None:
+    """A7: of a canary without traffic nobody can know."""
+    known = scene(policy=OWN).edit(NEW)
+    known.behaves(known.target, load_seconds=10).reach(lambda now: now.state == "Starting")
+    for _ in range(5):
+        known.look()
+        answer = Reading("", known.stable, known.seen.now, queries={"refusals": (1.0, 100.0)})
+        known.change(readings=(*known.seen.readings, answer)).tick()
+        assert "checks" not in known.plan.status["rollout"] or not known.plan.status["rollout"]["checks"]
+
+
 def test_a_few_bad_moments_of_many_end_no_rollout() -> None:
     """A11."""
     shaky = scene(policy=policy(bake="2m")).edit(NEW)
@@ -437,6 +486,31 @@ def test_a_storm_of_errors_ends_a_rollout_in_every_state(state: str, *, held: bo
     assert gated.seconds - before <= 3
 
 
+RARE = policy(analysis={"interval": "5m", "minRequests": 20, "warmupRequests": 0})
+
+
+def test_a_storm_of_errors_is_found_as_soon_where_samples_are_minutes_apart() -> None:
+    """A10: neither what was good before it nor pods that no sample has seen yet hide it."""
+    rare = scene(policy=RARE).edit(NEW)
+    rare.behaves(rare.target, load_seconds=10).reach(lambda now: now.weight == 10).run(100)
+    samples = rare.status["rollout"]["sampling"]
+
+    rare.behaves(rare.target, errors=0.3)
+    before = rare.seconds
+    rare.reach(lambda now: now.canary is None, 7)
+    assert rare.status["lastRollback"]["reason"] == Reason.ERROR_STORM
+    assert not samples["canary"].get("pods")
+    assert rare.seconds - before <= 6
+
+
+def test_a_few_errors_are_no_storm_where_samples_are_minutes_apart() -> None:
+    """A11."""
+    rare = scene(policy=RARE).edit(NEW).reach(lambda now: now.weight == 10)
+    for second in range(100):
+        rare.behaves(rare.target, errors=0.1 if second % 10 == 0 else 0.0).step(1)
+    assert rare.weight == 10
+
+
 def test_a_slow_canary_is_rolled_back_by_its_check_and_the_evidence_is_shown() -> None:
     slow = at(50)
     slow.behaves(slow.target, slow=0.3).reach(lambda now: now.canary is None)
@@ -455,6 +529,24 @@ def test_a_failed_preflight_ends_the_rollout_before_any_request() -> None:
     failing.reach(lambda now: bool(now.status["rejectedRevisions"]))
     assert changes(failing.weights) == [0]
     assert failing.status["lastRollback"]["reason"] == Reason.TOKENIZER_CHANGED
+
+
+def test_pods_that_join_at_a_later_step_are_tested_before_the_weight_rises() -> None:
+    joined = at(10, replicas=4)
+    joined.behaves(joined.target, examined=False)
+    joined.reach(lambda now: now.asked(now.target) == 4).run(30)
+    assert (joined.state, joined.weight) == ("Shifting", 10)
+    assert joined.status["rollout"]["reason"] == Reason.PREFLIGHT_RUNNING
+
+    joined.behaves(joined.target, examined=True).reach(lambda now: now.weight == 50)
+
+
+def test_a_pod_that_joins_at_a_later_step_and_fails_its_test_ends_the_rollout() -> None:
+    joined = at(10, replicas=4)
+    joined.weights.clear()
+    joined.behaves(joined.target, preflight=Reason.PREFLIGHT_FAILED).reach(lambda now: now.canary is None)
+    assert joined.status["lastRollback"]["reason"] == Reason.PREFLIGHT_FAILED
+    assert max(weight for _, weight in joined.weights) == 10
 
 
 def test_a_license_that_is_withdrawn_takes_the_traffic_from_the_canary() -> None:

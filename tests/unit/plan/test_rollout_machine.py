@@ -13,6 +13,7 @@ from pilothouse.api.modeldeploymentstatus import ModelDeploymentStatus
 from pilothouse.names import COMMAND, REVISION, Verb
 from pilothouse.plan.observed import Object, Observed
 from pilothouse.plan.plan import plan
+from pilothouse.plan.pods import is_ready, pods_of
 from pilothouse.plan.serving import asked_replicas, ready_replicas
 from pilothouse.plan.types import Plan
 from rollout_scene import OBJECTIVES, Behaviour, Scene, policy, scene
@@ -31,6 +32,7 @@ BAD = st.sampled_from(
         Behaviour(readable=False),
         Behaviour(healthy=False),
         Behaviour(preflight="PreflightFailed"),
+        Behaviour(examined=False),
     ]
 )
 
@@ -153,7 +155,8 @@ class Rollouts(RuleBasedStateMachine):
         after = before.model_copy(update={part: getattr(blank, part)}) if part else blank
         lost = self.scene.seen.deployment.model_copy(update={"status": after})
         self.scene.change(deployment=lost)
-        self.watch.forget()
+        if not lost.status.stable and not self.scene.seen.children_of_kind("ControllerRevision"):
+            self.watch.forget()
         self.watch.look()
 
     @rule()
@@ -193,7 +196,7 @@ class Watch:
         self.rejected: set[str] = set()
 
     def forget(self) -> None:
-        """The status was lost, and with it what was rejected."""
+        """The status was lost where nothing runs, and with it what was rejected."""
         self.rejected = set()
 
     def look(self, times: int = 1, seconds: float | None = None) -> None:
@@ -309,6 +312,13 @@ def weight_rises_only_when_nothing_is_open(look: Look) -> bool:
     return not (rises and verdicts & UNSETTLED and not by_hand)
 
 
+def weight_rises_only_when_every_pod_was_tested(look: Look) -> bool:
+    rises = look.canary == look.canary_before and look.weight > look.weight_before
+    tested = {entry["pod"] for entry in look.rollout.get("preflight", [])}
+    pods = {pod["metadata"]["uid"] for pod in pods_of(look.seen.pods, look.canary or "") if is_ready(pod)}
+    return not rises or pods <= tested
+
+
 def a_rollback_moves_traffic_before_pods(look: Look) -> bool:
     kinds = [obj["kind"] for obj in look.after.objects]
     falls = look.weight_before and (look.canary != look.canary_before or look.weight < look.weight_before)
@@ -372,6 +382,7 @@ def who_serves_is_never_unknown(look: Look) -> bool:
 ALWAYS = (
     weights_are_those_of_the_status,
     weight_rises_only_when_nothing_is_open,
+    weight_rises_only_when_every_pod_was_tested,
     a_rollback_moves_traffic_before_pods,
     stable_keeps_the_pods_that_its_weight_needs,
     in_place_asks_for_no_more_pods,

@@ -77,6 +77,13 @@ async def test_faults_are_set_read_and_cleared(serve: Serve) -> None:
         assert await status(client, "/health") == 200
 
 
+async def test_a_guarded_engine_can_be_broken(serve: Serve) -> None:
+    client = await serve("--middleware", "pilothouse.guard.pilothouse_guard.Guard")
+    assert await status(client, "/load") == 404
+    assert await status(client, "/sim/faults", {"unhealthy": True}) == 200
+    assert await status(client, "/health") == 503
+
+
 async def test_an_unknown_fault_is_refused(serve: Serve) -> None:
     assert await status(await serve(), "/sim/faults", {"frobbed": 1}) == 400
 

@@ -1,0 +1,1 @@
+"""What the guard costs: an engine with it beside one without it, and the guard alone."""
