@@ -18,7 +18,9 @@ REVISION = Revision(
 
 def children(replicas: int = 2) -> dict[str, Object]:
     """The revision's children by kind."""
-    return {obj["kind"]: obj for obj in revision_objects(model_deployment(), REVISION, replicas, annotations={})}
+    return {
+        obj["kind"]: obj for obj in revision_objects(model_deployment(), REVISION, replicas, annotations={})
+    }
 
 
 def test_every_child_of_a_revision_bears_its_name() -> None:
