@@ -42,6 +42,12 @@ _UNLIMITED: Final = 1_000_000
 
 _MOST_RULES: Final = {"global": 256, "local": 16}
 _MOST_REQUESTS: Final = 2**32 - 1
+_LOCAL_MULTIPLE: Final = 10
+"""How many times a limit each Envoy lets through by itself, where the guard holds the limit.
+
+Its minute and the guard's begin at different moments: with the limit itself, what one let through and the
+other refused would be lost to the tenant, a third of the first minute's as measured.
+"""
 _MOST_PROVIDERS: Final = 16
 _MOST_AUDIENCES: Final = 8
 _LONGEST_URL: Final = 253
@@ -308,7 +314,7 @@ def _rules(use: GatewayUse, named: list[Tenant]) -> list[tuple[tuple[str, str], 
 def _rules_of(use: GatewayUse, tenant: Tenant) -> Iterator[tuple[str, Object]]:
     callers = tenant.callers
     for name, limits in (("perTenant", callers.per_tenant), ("perUser", callers.per_user)):
-        if fitting := _requests(limits):
+        if fitting := _requests(use, limits):
             headers = [*_of_tenant(use, tenant), *([_each_user(use)] if name == "perUser" else [])]
             rule = {
                 "clientSelectors": [{"headers": headers}],
@@ -318,8 +324,8 @@ def _rules_of(use: GatewayUse, tenant: Tenant) -> Iterator[tuple[str, Object]]:
             yield f"{name}.requestsPerMinute", rule | ({"shared": True} if _scope(use) == "global" else {})
 
 
-def _requests(limits: Limits) -> int | None:
-    most = limits.requests_per_minute
+def _requests(use: GatewayUse, limits: Limits) -> int | None:
+    most = (limits.requests_per_minute or 0) * (_LOCAL_MULTIPLE if _scope(use) == "local" else 1)
     return most if most and most <= _MOST_REQUESTS else None
 
 
