@@ -7,7 +7,7 @@ is none.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -90,7 +90,7 @@ class GpuLedger:
 
     def admissible(self, tenant: Tenant) -> list[ObjectKey]:
         """Name those that wait and can have more now."""
-        dealt = turns(tenant.limits, tenant.claims) if tenant.limits else []
+        dealt = turns(tenant.limits, tenant.claims) if tenant.limits else ()
         return [_key(turn.claim.name) for turn in dealt if turn.granted]
 
     def _limited(self, key: ObjectKey, quota: ObjectKey, spec: TenantQuotaSpec) -> Room:
@@ -102,6 +102,7 @@ class GpuLedger:
         if not limits or not me:
             return Room(tenant=quota.name, most=0, closed=None)
         turn = turn_of(me, limits, claims.values())
+        in_lane = me.held + sum(other.held for other in claims.values() if other.lane == me.lane)
         return Room(
             tenant=quota.name,
             most=me.held + turn.granted,
@@ -109,6 +110,7 @@ class GpuLedger:
             limit=limits.of(me.lane),
             position=turn.position,
             ahead=turn.ahead,
+            excess=max(0, in_lane - limits.lanes.get(me.lane, in_lane)),
         )
 
     def _closed(self, quotas: list[ObjectKey], namespace: str) -> Cause | None:
@@ -143,20 +145,19 @@ class GpuLedger:
             for holding in self.store.holdings.held(namespace).values():
                 held.setdefault(holding.owner, []).append(holding)
             for key in asks.keys() | held.keys():
-                claim = self._claim(key, asks.get(key), held.get(key, []))
-                if claim.lane not in priorities:
-                    priorities[claim.lane] = self._priority(claim.lane)
-                yield replace(claim, priority=priorities[claim.lane])
+                ask, holdings = asks.get(key), held.get(key, [])
+                lane = ask.lane if ask else holdings[0].lane
+                if lane not in priorities:
+                    priorities[lane] = self._priority(lane)
+                yield self._claim(key, ask, sum(each.held for each in holdings), lane, priorities[lane])
 
-    def _claim(self, key: ObjectKey, ask: Ask | None, held: list[Holding]) -> Claim:
+    def _claim(self, key: ObjectKey, ask: Ask | None, has: int, lane: str, priority: int) -> Claim:
         """Put together what one has; who has not been looked at yet wants what it declares."""
-        has = sum(each.held for each in held)
         if not ask:
-            lane = held[0].lane if held else ""
-            return Claim(_name(key), lane, 0, "", has, has)
+            return Claim(_name(key), lane, priority, "", has, has)
         need = self._needs.get(key) or GpuNeed(0, ask.gpus, max(1, ask.unit))
         has = max(has, need.reserved)
-        return Claim(_name(key), ask.lane, 0, ask.since, has, need.wanted, need.unit, ask.rolls_out)
+        return Claim(_name(key), lane, priority, ask.since, has, need.wanted, need.unit, ask.rolls_out)
 
     def _held(self, key: ObjectKey) -> int:
         holdings = self.store.holdings.held(key.namespace).values()

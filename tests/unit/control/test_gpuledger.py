@@ -330,6 +330,17 @@ def test_pods_that_drain_and_pods_of_others_count() -> None:
     assert made.ledger.room(ObjectKey("ModelDeployment", "team-ide", "qwen")).most == 1
 
 
+def test_gpus_that_are_brought_from_another_lane_count_in_the_new_one() -> None:
+    here, comes = model("here", replicas=2), model("comes", replicas=2, queueClassName="synthesis")
+    limits = {"total": 8, "perQueueClass": {"completion": 2}}
+    made = cluster(quota(8, gpus=limits), here, comes)
+    made.settle(key_of(here), key_of(comes))
+    assert made.ledger.room(key_of(comes)).excess == 0
+
+    made.edit(key_of(comes), queueClassName="completion")
+    assert made.ledger.room(key_of(comes)).excess == 2
+
+
 def test_a_namespace_that_two_quotas_name_gets_nothing_new() -> None:
     made = cluster(quota(8), quota(8, "other"), model("qwen", replicas=2))
     room = made.ledger.room(ObjectKey("ModelDeployment", "team-ide", "qwen"))
