@@ -14,7 +14,7 @@ from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
-from engine_pods import addresses
+from engine_pods import CONCURRENCY, addresses
 from fleet import until
 from measure import percentile, publish, surroundings, table
 from rollback_pilothouse import MODEL, installed, pilothouse
@@ -29,7 +29,7 @@ from harness.kubectl import kubectl
 from pilothouse.names import DEPLOYMENT, RATE_LIMITS
 
 NAME = "bench-quotas"
-LIMITS = (100, 200, 300)
+LIMITS = (60, 120, 180)
 """Requests by the minute of those who ask for more."""
 TIMES = 5
 MODEST = 120
@@ -161,7 +161,7 @@ async def scene(
             stack.callback(tenant.withdraw)
             tenant.declare(perTenant={"requestsPerMinute": limit})
         way = route(MODEL, NAME, gateway) | {"allowTenants": [tenant.name for tenant in tenants]}
-        made = queue_class(NAME, concurrency={"perReplica": 64, "queuedPerReplica": 64})
+        made = queue_class(NAME, concurrency=CONCURRENCY)
         async with pilothouse(api, NAME, rollout_policy(NAME), made, {"route": way}):
             url = f"{base}/{NAME}/{MODEL}/v1"
             for tenant in tenants:
