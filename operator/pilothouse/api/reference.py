@@ -21,9 +21,8 @@ _HEAD: Final = f"""<!-- Generated from operator/pilothouse/api by `make generate
 `kubectl explain` prints the same. A field marked * is required. The API server refuses an object that breaks
 a rule, and names the field.
 
-Checked and stored, but not acted on yet: EvaluationSuite, and `gpus` of TenantQuota; of RolloutPolicy the
-step `evaluate`, which waits for `promote`. Of QueueClass `priority` orders rollouts, and not yet who gets
-GPUs; the tokenizer's `fingerprint` is compared when a revision rolls out, not at a model's first one.
+Checked and stored, but not acted on yet: EvaluationSuite; of RolloutPolicy the step `evaluate`, which waits
+for `promote`. The tokenizer's `fingerprint` is compared when a revision rolls out, not at a model's first.
 """
 _TABLE: Final = "| field | type | default | meaning |\n| --- | --- | --- | --- |\n"
 
