@@ -297,6 +297,17 @@ def test_the_older_one_gets_the_gpus_though_the_younger_is_looked_at_first() -> 
     assert made.reconcile(key_of(old)).gpus.reserved == 2
 
 
+def test_a_lane_that_gets_another_priority_changes_the_order() -> None:
+    low, high = model("low", replicas=2, queueClassName="synthesis"), model("high", age=60, replicas=2)
+    made = cluster(quota(2), low, high)
+    assert made.ledger.room(key_of(high)).most == 2
+
+    urgent = lane("synthesis")
+    made.put({**urgent, "spec": {**urgent["spec"], "priority": 5000}})
+    assert made.ledger.room(key_of(high)).most == 0
+    assert made.ledger.room(key_of(low)).most == 2
+
+
 def test_what_is_given_back_goes_to_the_first_that_waits_and_the_quota_is_looked_at() -> None:
     told: list[ObjectKey] = []
     first, second = model("first", replicas=2), model("second", age=60, replicas=1)
