@@ -6,30 +6,33 @@ Envoy's ratelimit service and Redis, where all Envoys count together, and withou
 """
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
 
-from engine_pods import addresses
+from engine_pods import CONCURRENCY, addresses
 from fleet import until
 from measure import percentile, publish, surroundings, table
 from rollback_pilothouse import MODEL, installed, pilothouse
 from traffic import Answer, Asking, load
 
 from e2e.callers import Tenant, gateway_with_callers, status_of
-from e2e.engines import QUEUED, counts
+from e2e.engines import QUEUED, counts, settings_of
 from e2e.manifests import queue_class, rollout_policy, route
 from harness import cluster, rate_limits
 from harness.api import Api, connect
 from harness.kubectl import kubectl
 from pilothouse.names import DEPLOYMENT, RATE_LIMITS
+from pilothouse.plan.podlayout import SETTINGS
 
 NAME = "bench-quotas"
-LIMITS = (100, 200, 300)
+LIMITS = (60, 120, 180)
 """Requests by the minute of those who ask for more."""
 TIMES = 5
 MODEST = 120
@@ -161,16 +164,28 @@ async def scene(
             stack.callback(tenant.withdraw)
             tenant.declare(perTenant={"requestsPerMinute": limit})
         way = route(MODEL, NAME, gateway) | {"allowTenants": [tenant.name for tenant in tenants]}
-        made = queue_class(NAME, concurrency={"perReplica": 64, "queuedPerReplica": 64})
+        made = queue_class(NAME, concurrency=CONCURRENCY)
         async with pilothouse(api, NAME, rollout_policy(NAME), made, {"route": way}):
             url = f"{base}/{NAME}/{MODEL}/v1"
             for tenant in tenants:
                 await until(partial(_is_served, url, tenant), PATIENCE)
+            await until(partial(_is_settled, api, RATE_LIMITS in annotations), PATIENCE)
             yield url, tenants
 
 
 async def _is_served(url: str, tenant: Tenant) -> bool:
     return await status_of(url, tenant.headers()) == HTTPStatus.OK
+
+
+async def _is_settled(api: Api, together: bool) -> bool:  # noqa: FBT001 -- said by its name
+    """Tell whether all pods' guards leave the rates to the gateway, or hold them, as is to be measured."""
+    maps = await api.get(f"/api/v1/namespaces/{NAME}/configmaps", labelSelector=f"{DEPLOYMENT}={MODEL}")
+    texts = [item["data"][SETTINGS] for item in maps["items"]]
+    tenants = [tenant for text in texts for tenant in json.loads(text)["tenants"].values()]
+    engines = await addresses(api, NAME, {DEPLOYMENT: MODEL})
+    in_force = {await settings_of(address) for address in engines}
+    written = {f"sha256:{sha256(text.encode()).hexdigest()}" for text in texts}
+    return in_force <= written and all(("perMinute" in tenant) != together for tenant in tenants)
 
 
 def _asking(tenant: Tenant) -> Asking:

@@ -27,7 +27,7 @@ from pilothouse.control.operator import Operator
 from pilothouse.control.outcome import Reconciler
 from pilothouse.control.podcode import pod_files
 from pilothouse.control.preflights import Preflights
-from pilothouse.control.queue import Queue
+from pilothouse.control.queue import SETTLE_SECONDS, Queue
 from pilothouse.control.reconcile import Decisions, Reconcile
 from pilothouse.control.record import Record
 from pilothouse.control.resync import Resync
@@ -103,7 +103,12 @@ def _operator(
     )
     gather = Gather(store, partial(_list_pods, kube), looks, installation, _now)
     models, apply = Models(), Apply(kube, store.upsert)
-    ledger = GpuLedger(store, queue.add, settings.require_tenant_quota)
+    ledger = GpuLedger(
+        store,
+        # One look at a quota for all that is promised at about the same time.
+        lambda quota: queue.add_after(quota, SETTLE_SECONDS),
+        demands_quota=settings.require_tenant_quota,
+    )
     reconcile = Reconcile(
         store=store,
         gather=gather,

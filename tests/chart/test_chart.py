@@ -236,6 +236,13 @@ def test_a_license_policy_is_demanded_only_where_a_value_says_so() -> None:
     assert _environment("--set", "licenses.requirePolicy=true")[demanded] == "true"
 
 
+def test_a_tenant_quota_is_demanded_only_where_a_value_says_so() -> None:
+    demanded = "PILOTHOUSE_REQUIRE_TENANT_QUOTA"
+
+    assert demanded not in _environment()
+    assert _environment("--set", "quotas.require=true")[demanded] == "true"
+
+
 def test_the_namespaces_that_may_reach_engines_are_told_to_the_operator_only_where_there_are_any() -> None:
     allowed = "PILOTHOUSE_ALLOWED_NAMESPACES"
 

@@ -1,8 +1,10 @@
 """What an engine counts itself, asked at its pod's own address."""
 
+import json
+
 import aiohttp
 
-from pilothouse.names import ENGINE_PORT
+from pilothouse.names import ENGINE_PORT, GuardPath
 
 RUNNING = "vllm:num_requests_running"
 WAITING = "vllm:num_requests_waiting"
@@ -12,9 +14,19 @@ QUEUED = "vllm:request_queue_time_seconds_count"
 
 async def counts(address: str, *names: str) -> dict[str, float]:
     """Return the sum of each metric's samples."""
-    async with aiohttp.ClientSession() as http, http.get(f"http://{address}:{ENGINE_PORT}/metrics") as answer:
-        lines = (await answer.text()).splitlines()
+    lines = (await _page(address, "/metrics")).splitlines()
     return {name: sum(_values(lines, name)) for name in names}
+
+
+async def settings_of(address: str) -> str:
+    """Return the digest of the settings that a pod's guard holds requests to."""
+    return str(json.loads(await _page(address, GuardPath.ABOUT))["settings"])
+
+
+async def _page(address: str, path: str) -> str:
+    async with aiohttp.ClientSession() as http, http.get(f"http://{address}:{ENGINE_PORT}{path}") as answer:
+        answer.raise_for_status()
+        return await answer.text()
 
 
 def _values(lines: list[str], name: str) -> list[float]:

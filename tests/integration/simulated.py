@@ -8,10 +8,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 TESTS = Path(__file__).resolve().parent.parent
+NOTHING: Mapping[str, str] = {}
 _START_SECONDS = 60
 _FLAGS = ("--dtype", "float32", "--enforce-eager")
 
@@ -27,7 +29,9 @@ def free_port() -> int:
 class Simulated:
     """A process of vllm-sim, ready."""
 
-    def __init__(self, address: str, port: int, *flags: str) -> None:
+    def __init__(
+        self, address: str, port: int, *flags: str, environment: Mapping[str, str] = NOTHING
+    ) -> None:
         self._url = f"http://{address}:{port}"
         self._process = subprocess.Popen(
             [
@@ -37,7 +41,7 @@ class Simulated:
                 *flags,
             ],
             stdout=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(TESTS), "VLLM_SIM_LOAD_SECONDS": "0"},
+            env={**os.environ, "PYTHONPATH": str(TESTS), "VLLM_SIM_LOAD_SECONDS": "0", **environment},
         )
 
     def wait_ready(self) -> None:

@@ -1,15 +1,18 @@
 """The preflight against processes of vllm-sim, healthy and broken in every way that it looks for."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import aiohttp
 import pytest
 
-from integration.simulated import Simulated, free_port
+from integration.simulated import TESTS, Simulated, free_port
 from pilothouse.api.modeldeploymentstatus import PreflightStatus
+from pilothouse.guard import pilothouse_guard
 from pilothouse.names import REVISION
 from pilothouse.observe.engineapi import EngineApi
 from pilothouse.observe.http import open_session
@@ -19,7 +22,7 @@ from pilothouse.plan.observed import Object
 from pilothouse.plan.preflight import Expected, Preflight
 from pilothouse.plan.probes import PROBES, fingerprint
 
-CANARY, STABLE, NOBODY = "127.0.0.2", "127.0.0.3", "127.0.0.4"
+CANARY, STABLE, NOBODY, GUARDED = "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"
 MAX_INPUT, MAX_OUTPUT = 256, 2000
 EXPECTED = Expected(
     served_name="coder",
@@ -54,6 +57,32 @@ def engines(port: int) -> Iterator[dict[str, Simulated]]:
 def canary(engines: dict[str, Simulated]) -> Iterator[Simulated]:
     yield engines[CANARY]
     engines[CANARY].break_()
+
+
+@pytest.fixture
+def guarded(port: int, tmp_path: Path) -> Iterator[str]:
+    """The address of an engine whose guard knows its callers, and what they may spend: nothing."""
+    limits = {"maxInputTokens": MAX_INPUT, "maxOutputTokens": MAX_OUTPUT, "timeoutSeconds": 20}
+    content = {
+        "identity": {},
+        "requests": limits,
+        "concurrency": {"perReplica": 8},
+        "callers": "Known",
+        "tenants": {"team-ide": {"concurrentRequests": 0, "perMinute": {"requests": 0, "inputTokens": 0}}},
+    }
+    (tmp_path / "settings.json").write_text(json.dumps(content))
+    (tmp_path / "probes.json").write_text(json.dumps(PROBES))
+    flags = ("--served-model-name", "coder", "--max-model-len", str(EXPECTED.cap))
+    environment = {
+        "PILOTHOUSE_SETTINGS": str(tmp_path / "settings.json"),
+        "PYTHONPATH": f"{TESTS}:{Path(pilothouse_guard.__file__).parent}",
+    }
+    engine = Simulated(GUARDED, port, *flags, "--middleware=pilothouse_guard.Guard", environment=environment)
+    try:
+        engine.wait_ready()
+        yield GUARDED
+    finally:
+        engine.stop()
 
 
 @pytest.fixture
@@ -98,7 +127,7 @@ async def asked(
 
 async def fingerprint_of(preflighter: Preflighter) -> str:
     api = EngineApi(preflighter.session, base_url(pod(CANARY), preflighter.port))
-    return fingerprint([await api.tokenize(text) for text in PROBES])
+    return fingerprint(await api.probe_tokens())
 
 
 def failure(found: PreflightStatus) -> tuple[str, str]:
@@ -110,6 +139,16 @@ async def test_a_sound_engine_passes_with_its_fingerprint(preflighter: Preflight
     found = await examine(preflighter)
     assert (found.pod, found.reason) == (CANARY, "")
     assert found.message == f"the tokenizer's fingerprint is {await fingerprint_of(preflighter)}"
+
+
+async def test_an_engine_that_serves_known_callers_only_is_tested_without_a_tenants_limits(
+    preflighter: Preflighter, guarded: str
+) -> None:
+    found = await examine(preflighter, stable=guarded, canary=guarded)
+    assert (found.pod, found.reason) == (guarded, "")
+    api = EngineApi(preflighter.session, base_url(pod(guarded), preflighter.port))
+    async with preflighter.session.post(f"{api.url}/v1/completions", json={"prompt": "a"}) as answer:
+        assert answer.status == 401
 
 
 async def test_the_cold_start_is_measured_up_to_the_first_token(preflighter: Preflighter) -> None:

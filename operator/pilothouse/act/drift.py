@@ -27,7 +27,7 @@ _LIST_KEYS: Final = {
 _WHOLE_MAPS: Final = frozenset({"selector", "matchLabels", "nodeSelector"})
 """Maps that the API replaces as a whole: one label more in a Service's selector and no pod matches."""
 
-_QUANTITIES: Final = frozenset({"requests", "limits", "sizeLimit"})
+_QUANTITIES: Final = frozenset({"requests", "limits", "sizeLimit", "hard"})
 
 
 def drift(desired: Object, live: Object) -> list[str]:

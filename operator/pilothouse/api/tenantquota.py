@@ -37,7 +37,7 @@ class GpuQuota(Spec):
     )
 
     total: Gpus
-    """The most GPUs at any moment."""
+    """The most GPUs that the pods of all namespaces together may ask for."""
     per_queue_class: Annotated[dict[str, Gpus], Field(max_length=32), _LANES_ARE_NAMES] = Field(
         default_factory=dict
     )

@@ -54,9 +54,9 @@ class Reconcile:
         live = self.store.live(key)
         if live is None:
             self.models.show(key, ())
-            self.gpus.forget(key)
         # What is being deleted gets nothing new: its children would hold up the deletion.
         if live is None or live["metadata"].get("deletionTimestamp"):
+            self.gpus.forget(key)
             return DONE
         return await self._decide(live)
 

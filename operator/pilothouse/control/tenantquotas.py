@@ -55,8 +55,10 @@ class TenantQuotas:
     async def _carry_out(self, live: Object, tenant: Tenant) -> Outcome:
         for key in self.ledger.admissible(tenant):
             self.wake(key)
-        applied = await self.apply(plan_tenant(tenant), tenant.children)
-        plan = plan_tenant(replace(tenant, refusals=applied.refusals))
+        plan = plan_tenant(tenant)
+        applied = await self.apply(plan, tenant.children)
+        if applied.refusals:
+            plan = plan_tenant(replace(tenant, refusals=applied.refusals))
         await self._say(live, plan.status)
         if plan.requeue_after is None:
             return DONE

@@ -2,9 +2,9 @@
 
 Its traps, and what is made of them:
 
-- Where one Secret that a SecurityPolicy names is missing or broken, every route of the Gateway answers 500.
-  So each tenant's Secrets are first named by a policy of their own, on a route that nobody calls; the
-  Gateway's policy names them once Envoy Gateway has accepted that one.
+- Where one Secret that a SecurityPolicy names is missing, every route of the Gateway answers 500; the same
+  with global rates where there is no ratelimit service. So what may be refused is first tried by a policy of
+  its own, on a route that nobody calls; the Gateway's policies have it once that one is accepted.
 - What a route removes from a request is removed after authentication, and with it what that has just set. So
   clients' naming headers are removed by the ClientTrafficPolicy, before anything looks at the request.
 - A policy on a route replaces the Gateway's. So there is none on routes: timeouts stand in the HTTPRoute.
@@ -40,8 +40,15 @@ _SLOW_BODY: Final = "60s"
 _UNLIMITED: Final = 1_000_000
 """Envoy's own default, 1024 for each backend, would refuse what the lanes allow."""
 
+_GLOBALLY: Final = "Global"
 _MOST_RULES: Final = {"global": 256, "local": 16}
 _MOST_REQUESTS: Final = 2**32 - 1
+_LOCAL_MULTIPLE: Final = 10
+"""How many times a limit each Envoy lets through by itself, where the guard holds the limit.
+
+Its minute and the guard's begin at different moments: with the limit itself, what one let through and the
+other refused would be lost to the tenant, a third of the first minute's as measured.
+"""
 _MOST_PROVIDERS: Final = 16
 _MOST_AUDIENCES: Final = 8
 _LONGEST_URL: Final = 253
@@ -82,11 +89,13 @@ class Envoy:
         """Hold rates where all Envoys count together; what each counts alone is no limit of a tenant's."""
         if use.proof is Proof.EXTERNAL:
             return f"{use.title} is its owner's: Pilothouse sets up no rate limits there"
-        if _scope(use) == "local":
+        if use.annotations.get(RATE_LIMITS) != _GLOBALLY:
             return (
                 f"{use.title} counts in each Envoy and for each route by itself: install Envoy's ratelimit "
-                f"service with Redis, and annotate the Gateway with {RATE_LIMITS}: Global"
+                f"service with Redis, and annotate the Gateway with {RATE_LIMITS}: {_GLOBALLY}"
             )
+        if refused := _why_not_accepted(use, _BACKENDS, _rates_name(use)):
+            return refused
         if (tenant.name, limit) not in dict(_rules(use, _named(use))):
             return f"{use.title} has no room for this limit: {_MOST_RULES['global']} are the most"
         return _why_not_accepted(use, _BACKENDS, _name(use))
@@ -206,36 +215,44 @@ def _may_claim(tenant: Tenant) -> Object:
     }
 
 
-# Secrets are tried before they are named.
+# What may be refused is tried first.
 
 
 def _trials(use: GatewayUse) -> Iterator[Part]:
-    if use.proof is Proof.API_KEYS:
-        for tenant in _wanted(use):
-            yield _trial_route(use, tenant)
-            yield _trial(use, tenant)
+    for tenant in _wanted(use) if use.proof is Proof.API_KEYS else ():
+        name = _trial_name(use, tenant)
+        yield _trial_route(use, name, f"keys/{tenant.name}")
+        yield _trial(_SECURITY, name, _api_keys(list(_secrets(tenant))))
+    if use.annotations.get(RATE_LIMITS) == _GLOBALLY:
+        rule = {"limit": {"requests": 1, "unit": "Minute"}}
+        yield _trial_route(use, _rates_name(use), "rates")
+        yield _trial(_BACKENDS, _rates_name(use), {"rateLimit": {"global": {"rules": [rule]}}})
 
 
 def _trial_name(use: GatewayUse, tenant: Tenant) -> str:
     return f"{_name(use)}-{tenant.name}"
 
 
-def _trial_route(use: GatewayUse, tenant: Tenant) -> Part:
-    """Give the trial something to stand on; who knows a key and calls it is sent to `/`."""
+def _rates_name(use: GatewayUse) -> str:
+    """Name the trial of global rates; no tenant's name has a dot."""
+    return f"{_name(use)}.rates"
+
+
+def _trial_route(use: GatewayUse, name: str, path: str) -> Part:
+    """Give a trial something to stand on; who calls it, and is let in, is sent to `/`."""
     redirect = {"path": {"type": "ReplaceFullPath", "replaceFullPath": "/"}, "statusCode": 302}
     rule = {
-        "matches": [{"path": {"type": "Exact", "value": f"/.pilothouse/keys/{tenant.name}"}}],
+        "matches": [{"path": {"type": "Exact", "value": f"/.pilothouse/{path}"}}],
         "filters": [{"type": "RequestRedirect", "requestRedirect": redirect}],
     }
     parent = {**_target(use), "namespace": use.namespace}
     spec = {"parentRefs": [parent], "rules": [rule]}
-    return Part(f"{GATEWAY_GROUP}/v1", "HTTPRoute", _trial_name(use, tenant), spec)
+    return Part(f"{GATEWAY_GROUP}/v1", "HTTPRoute", name, spec)
 
 
-def _trial(use: GatewayUse, tenant: Tenant) -> Part:
-    target = {"group": GATEWAY_GROUP, "kind": "HTTPRoute", "name": _trial_name(use, tenant)}
-    spec = {"targetRefs": [target], **_api_keys(list(_secrets(tenant)))}
-    return Part(_API_VERSION, _SECURITY, _trial_name(use, tenant), spec)
+def _trial(kind: str, name: str, spec: Object) -> Part:
+    target = {"group": GATEWAY_GROUP, "kind": "HTTPRoute", "name": name}
+    return Part(_API_VERSION, kind, name, {"targetRefs": [target], **spec})
 
 
 def _why_not_tried(use: GatewayUse, tenant: Tenant) -> str:
@@ -293,7 +310,8 @@ def _backend_traffic(use: GatewayUse, named: list[Tenant]) -> Object:
 
 
 def _scope(use: GatewayUse) -> str:
-    return "global" if use.annotations.get(RATE_LIMITS) == "Global" else "local"
+    asked = use.annotations.get(RATE_LIMITS) == _GLOBALLY
+    return "global" if asked and not _why_not_accepted(use, _BACKENDS, _rates_name(use)) else "local"
 
 
 def _rules(use: GatewayUse, named: list[Tenant]) -> list[tuple[tuple[str, str], Object]]:
@@ -308,7 +326,7 @@ def _rules(use: GatewayUse, named: list[Tenant]) -> list[tuple[tuple[str, str], 
 def _rules_of(use: GatewayUse, tenant: Tenant) -> Iterator[tuple[str, Object]]:
     callers = tenant.callers
     for name, limits in (("perTenant", callers.per_tenant), ("perUser", callers.per_user)):
-        if fitting := _requests(limits):
+        if fitting := _requests(use, limits):
             headers = [*_of_tenant(use, tenant), *([_each_user(use)] if name == "perUser" else [])]
             rule = {
                 "clientSelectors": [{"headers": headers}],
@@ -318,8 +336,8 @@ def _rules_of(use: GatewayUse, tenant: Tenant) -> Iterator[tuple[str, Object]]:
             yield f"{name}.requestsPerMinute", rule | ({"shared": True} if _scope(use) == "global" else {})
 
 
-def _requests(limits: Limits) -> int | None:
-    most = limits.requests_per_minute
+def _requests(use: GatewayUse, limits: Limits) -> int | None:
+    most = (limits.requests_per_minute or 0) * (_LOCAL_MULTIPLE if _scope(use) == "local" else 1)
     return most if most and most <= _MOST_REQUESTS else None
 
 

@@ -4,8 +4,7 @@ They are read from the raw object once for each version of it, so that a decisio
 ModelDeployments need not read the others.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from pilothouse.kinds import DEPLOYMENT, MODEL_DEPLOYMENT
@@ -44,25 +43,41 @@ class Holding(NamedTuple):
         return max(self.asked, self.active)
 
 
-@dataclass(frozen=True, slots=True)
 class Holdings:
-    """All of them, by namespace."""
+    """All of them, by namespace; who listens is told whose have changed."""
 
-    _asks: dict[str, dict[ObjectKey, Ask]] = field(default_factory=dict)
-    _held: dict[str, dict[ObjectKey, Holding]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._asks: dict[str, dict[ObjectKey, Ask]] = {}
+        self._held: dict[str, dict[ObjectKey, Holding]] = {}
+        self._owned: dict[ObjectKey, dict[ObjectKey, Holding]] = {}
+        self._listeners: list[Callable[[ObjectKey], None]] = []
+
+    def listen(self, changed: Callable[[ObjectKey], None]) -> None:
+        """Have it told of each ModelDeployment that asks for, or has, something else than before."""
+        self._listeners.append(changed)
 
     def place(self, key: ObjectKey, obj: Object, owner: ObjectKey | None) -> None:
         """Take in an object of any kind."""
         if key.kind == MODEL_DEPLOYMENT.name:
             self._asks.setdefault(key.namespace, {})[key] = _ask(obj)
+            self._tell(key)
         elif key.kind == DEPLOYMENT.name and owner:
-            self._held.setdefault(key.namespace, {})[key] = _holding(obj, owner)
+            holding = _holding(obj, owner)
+            self._held.setdefault(key.namespace, {})[key] = holding
+            self._owned.setdefault(owner, {})[key] = holding
+            self._tell(owner)
 
     def forget(self, key: ObjectKey) -> None:
         """Drop an object of any kind."""
-        for index in (self._asks, self._held):
-            if key.namespace in index:
-                index[key.namespace].pop(key, None)
+        if self._asks.get(key.namespace, {}).pop(key, None):
+            self._tell(key)
+        held = self._held.get(key.namespace, {}).pop(key, None)
+        if not held:
+            return
+        del self._owned[held.owner][key]
+        if not self._owned[held.owner]:
+            del self._owned[held.owner]
+        self._tell(held.owner)
 
     def asks(self, namespace: str) -> Mapping[ObjectKey, Ask]:
         """Return the ModelDeployments of a namespace."""
@@ -71,6 +86,14 @@ class Holdings:
     def held(self, namespace: str) -> Mapping[ObjectKey, Holding]:
         """Return the Deployments of a namespace."""
         return self._held.get(namespace, {})
+
+    def of(self, owner: ObjectKey) -> Sequence[Holding]:
+        """Return the Deployments of one ModelDeployment."""
+        return tuple(self._owned.get(owner, {}).values())
+
+    def _tell(self, key: ObjectKey) -> None:
+        for changed in self._listeners:
+            changed(key)
 
 
 def _ask(deployment: Object) -> Ask:

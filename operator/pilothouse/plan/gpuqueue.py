@@ -5,9 +5,9 @@ it has, and nobody overtakes: who waits for the GPUs of a whole pod keeps what c
 Only what the limits themselves forbid is passed over, and a full lane holds up nobody outside it.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 ENDLESS: Final = 1_000_000
 """More GPUs than any limit allows: what one asks for who only wants to know how many it could have."""
@@ -26,8 +26,7 @@ class Limits:
         return min(self.total, self.lanes.get(lane, self.total))
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What one ModelDeployment has and wants, in GPUs.
 
     `held` is what it can't lose: its Deployments ask for it, or it was promised. `unit` is the least that
@@ -57,25 +56,24 @@ class Turn:
     ahead: str = ""
 
 
-def turns(limits: Limits, claims: Iterable[Claim]) -> list[Turn]:
+def turns(limits: Limits, claims: Iterable[Claim]) -> Iterator[Turn]:
     """Deal out what is free to those that want more, in their order."""
     claims = list(claims)
-    free, dealt = _Free(limits, claims), list[Turn]()
+    free = _Free(limits, claims)
     position, ahead = 0, ""
     for claim in sorted((claim for claim in claims if claim.wanted > claim.held), key=_rank):
         granted = free.take(claim)
         if claim.held + granted >= claim.wanted:
-            dealt.append(Turn(claim, granted))
+            yield Turn(claim, granted)
             continue
         position += 1
-        dealt.append(Turn(claim, granted, position, ahead))
+        yield Turn(claim, granted, position, ahead)
         ahead = claim.name
-    return dealt
 
 
 def turn_of(me: Claim, limits: Limits, others: Iterable[Claim]) -> Turn:
     """Say what one could get now if it asked for everything."""
-    greedy = replace(me, wanted=ENDLESS, unit=1)
+    greedy = me._replace(wanted=ENDLESS, unit=1)
     return next(turn for turn in turns(limits, [greedy, *others]) if turn.claim is greedy)
 
 

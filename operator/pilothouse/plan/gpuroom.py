@@ -8,7 +8,7 @@ for each other for ever.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pilothouse.names import ENGINE_CONTAINER, Reason
+from pilothouse.names import ENGINE_CONTAINER, QUEUE_CLASS, Reason
 from pilothouse.plan.capacity import Strategy, strategy_of
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.observed import Object, Observed
@@ -64,7 +64,20 @@ def course(
     surge, swap = replicas * (old + new), replicas * max(old, new)
     strategy = strategy_of(spec.rollout.capacity, remembered, replicas, lack_of(room, surge) or lack)
     gpus = surge if strategy is Strategy.SURGE else swap
-    return Course(strategy, replicas, gpus, lack_of(room, gpus))
+    return Course(strategy, replicas, gpus, _no_way_into(room, stable, canary) or lack_of(room, gpus))
+
+
+def _no_way_into(room: Room, stable: Revision, canary: Revision) -> Cause | None:
+    """Say why a rollout can't bring its GPUs into another lane: that one has no room for them."""
+    lane = _lane_of(canary)
+    if not room.excess or lane == _lane_of(stable):
+        return None
+    said = f"TenantQuota {room.tenant}: with these pods lane {lane} would have {room.excess} GPUs too many"
+    return Cause(Reason.QUOTA_EXCEEDED, said)
+
+
+def _lane_of(revision: Revision) -> str:
+    return str(revision.pod_template["metadata"]["labels"].get(QUEUE_CLASS, ""))
 
 
 def _affordable(room: Room, replicas: int, gpus: int) -> int:

@@ -46,7 +46,8 @@ def idle(observed: Observed, stable: Revision | None, target: Revision | None, r
         queued = _queued(observed)
         record = replace(record, rollout=_waiting(observed, queued, wait))
         gpus = way.gpus if way.lack and wait.reason is way.lack.reason else 0
-        return replace(resting, record=record, cause=wait, gpus=gpus, again=TURN if queued else SOON)
+        again = TURN if _waits(observed) else SOON
+        return replace(resting, record=record, cause=wait, gpus=gpus, again=again)
     return _begun(observed, Canary(stable, target, target), way, record)
 
 
@@ -103,6 +104,11 @@ def _waiting(observed: Observed, queued: RolloutStatus | None, wait: Cause) -> R
         message=wait.message,
         started_at=queued.started_at if queued else observed.now,
     )
+
+
+def _waits(observed: Observed) -> bool:
+    rollout = observed.deployment.status.rollout
+    return rollout is not None and rollout.state == RolloutState.WAITING
 
 
 def _queued(observed: Observed) -> RolloutStatus | None:

@@ -10,8 +10,8 @@ class Room:
     """The GPUs that one ModelDeployment may have, what it holds included; without `most` as many as it likes.
 
     `limit` is the most that it could ever have, `position` its place among those that wait, and `ahead` the
-    one before it. `closed` says why nothing new is admitted, whatever is free. With `queue_name` Kueue admits
-    the pods.
+    one before it. `excess` is how many its lane has too many, with those that it brings from another lane.
+    `closed` says why nothing new is admitted, whatever is free. With `queue_name` Kueue admits the pods.
     """
 
     tenant: str = ""
@@ -20,5 +20,6 @@ class Room:
     limit: int = 0
     position: int = 0
     ahead: str = ""
+    excess: int = 0
     closed: Cause | None = None
     queue_name: str = ""

@@ -16,6 +16,7 @@ from pilothouse.act.drift import drift
         ({"spec": {"text": "", "map": {}, "no": False, "nothing": None}}, {"spec": {}}),
         ({"limits": {"cpu": "1000m", "memory": "1Gi"}}, {"limits": {"cpu": "1", "memory": "1073741824"}}),
         ({"sizeLimit": "2Gi"}, {"sizeLimit": "2048Mi"}),
+        ({"hard": {"requests.nvidia.com/gpu": "1000"}}, {"hard": {"requests.nvidia.com/gpu": "1k"}}),
         (
             {"env": [{"name": "A", "value": "1"}]},
             {"env": [{"name": "INJECTED"}, {"name": "A", "value": "1"}]},

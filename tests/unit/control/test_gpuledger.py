@@ -297,6 +297,17 @@ def test_the_older_one_gets_the_gpus_though_the_younger_is_looked_at_first() -> 
     assert made.reconcile(key_of(old)).gpus.reserved == 2
 
 
+def test_a_lane_that_gets_another_priority_changes_the_order() -> None:
+    low, high = model("low", replicas=2, queueClassName="synthesis"), model("high", age=60, replicas=2)
+    made = cluster(quota(2), low, high)
+    assert made.ledger.room(key_of(high)).most == 2
+
+    urgent = lane("synthesis")
+    made.put({**urgent, "spec": {**urgent["spec"], "priority": 5000}})
+    assert made.ledger.room(key_of(high)).most == 0
+    assert made.ledger.room(key_of(low)).most == 2
+
+
 def test_what_is_given_back_goes_to_the_first_that_waits_and_the_quota_is_looked_at() -> None:
     told: list[ObjectKey] = []
     first, second = model("first", replicas=2), model("second", age=60, replicas=1)
@@ -328,6 +339,17 @@ def test_pods_that_drain_and_pods_of_others_count() -> None:
     made = cluster(quota(4), behind, model("qwen", replicas=2))
 
     assert made.ledger.room(ObjectKey("ModelDeployment", "team-ide", "qwen")).most == 1
+
+
+def test_gpus_that_are_brought_from_another_lane_count_in_the_new_one() -> None:
+    here, comes = model("here", replicas=2), model("comes", replicas=2, queueClassName="synthesis")
+    limits = {"total": 8, "perQueueClass": {"completion": 2}}
+    made = cluster(quota(8, gpus=limits), here, comes)
+    made.settle(key_of(here), key_of(comes))
+    assert made.ledger.room(key_of(comes)).excess == 0
+
+    made.edit(key_of(comes), queueClassName="completion")
+    assert made.ledger.room(key_of(comes)).excess == 2
 
 
 def test_a_namespace_that_two_quotas_name_gets_nothing_new() -> None:

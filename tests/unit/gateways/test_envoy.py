@@ -132,10 +132,19 @@ def test_where_all_envoys_count_together_a_tenants_rate_is_one_for_all_its_route
     assert ENVOY.why_no_rate(seen, tenant("a", **RATES), "perTenant.requestsPerMinute") == ""
 
 
-def test_what_each_envoy_counts_by_itself_is_said_to_hold_nothing() -> None:
+def test_without_the_ratelimit_service_no_global_rate_closes_the_gateway() -> None:
+    why = "enable Ratelimit in the EnvoyGateway config"
+    seen = settled(use(tenant("a", **RATES), annotations=KEYS | GLOBAL), {"pilothouse-models.rates": why})
+
+    assert rules_of(seen, "global") == []
+    assert len(rules_of(seen, "local")) == 2
+    assert why in ENVOY.why_no_rate(seen, tenant("a", **RATES), "perTenant.requestsPerMinute")
+
+
+def test_what_each_envoy_counts_by_itself_leaves_the_guard_room_and_is_said_to_hold_nothing() -> None:
     seen = settled(use(tenant("a", **RATES)))
 
-    assert len(rules_of(seen, "local")) == 2
+    assert [rule["limit"]["requests"] for rule in rules_of(seen, "local")] == [6000, 600]
     why = ENVOY.why_no_rate(seen, tenant("a", **RATES), "perTenant.requestsPerMinute")
     assert "install Envoy's ratelimit service with Redis" in why
 

@@ -1,7 +1,5 @@
 """In which order the ModelDeployments of a tenant get its GPUs."""
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -112,7 +110,7 @@ def test_nothing_is_dealt_out_that_is_not_there(
 ) -> None:
     limits = Limits(total, {"completion": in_lane}, elsewhere)
     dealt = granted(limits, *claims)
-    after = [replace(each, held=each.held + dealt.get(each.name, 0)) for each in claims]
+    after = [each._replace(held=each.held + dealt.get(each.name, 0)) for each in claims]
     lane = [each for each in claims if each.lane == "completion"]
 
     assert all(more >= 0 for more in dealt.values())

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from builders import OTHER_COMMIT, Cluster, by_kind, condition, model_deployment, observed
+from builders import OTHER_COMMIT, Cluster, by_kind, condition, model_deployment, observed, queue_class
+from pilothouse.api.queueclass import QueueClass
 from pilothouse.names import KUEUE_QUEUE, Reason
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.plan import plan
@@ -152,6 +153,19 @@ def test_a_rollout_that_must_add_pods_waits_for_their_gpus_and_takes_nobodys_tur
     assert rolls.plan.status["rollout"]["reason"] == Reason.WAITING_FOR_QUOTA
     assert (rolls.plan.gpus.reserved, rolls.plan.gpus.wanted, rolls.plan.gpus.unit) == (2, 4, 2)
     assert quota(rolls.plan) == ("False", Reason.WAITING_FOR_QUOTA)
+
+    rolls.change(room=room(4, held=2))
+    rolls.reach(lambda now: now.canary is not None, 30)
+
+
+def test_a_rollout_brings_no_gpus_into_a_lane_that_has_no_room_for_them() -> None:
+    rolls = scene()
+    synthesis = QueueClass.parse(
+        {**queue_class().model_dump(by_alias=True), "metadata": {"name": "synthesis"}}
+    )
+    rolls.edit({"queueClassName": "synthesis"}, queue_class=synthesis, room=room(4, held=2, excess=1))
+    rolls.run(10)
+    assert rolls.plan.status["rollout"]["reason"] == Reason.QUOTA_EXCEEDED
 
     rolls.change(room=room(4, held=2))
     rolls.reach(lambda now: now.canary is not None, 30)
