@@ -59,6 +59,14 @@ class Team:
         found = self.all("pods", f"pilothouse.dev/deployment={name}")
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
+    def pods_ever_made(self, name: str) -> int:
+        """Count the pods of a model that were ever created, by what was told of it."""
+        told = [
+            event for event in self.all("events.v1.events.k8s.io") if event["reason"] == "SuccessfulCreate"
+        ]
+        makers = [event["regarding"]["name"] for event in told]
+        return sum(maker.startswith(f"{name}-") for maker in makers)
+
     def condition(self, name: str, kind: str = "Ready") -> Object:
         """Return a condition of a model."""
         conditions = self.get("md", name)["status"]["conditions"]

@@ -65,6 +65,19 @@ def test_a_denied_part_of_an_expression_gets_nothing_whatever_its_labels_say(tea
     team.kubectl("scale", "md/forbidden", "--replicas=3")
     seen(team, "forbidden")
     assert not team.children("forbidden")
+    assert team.pods_ever_made("forbidden") == 0
+
+
+@pytest.mark.usefixtures("legal")
+def test_an_edit_to_a_denied_license_leaves_what_serves_and_starts_nothing(team: Team) -> None:
+    team.apply(declared(team, "edited", OPEN))
+    team.wait_ready("edited")
+    [pod] = team.pods("edited")
+
+    team.apply(declared(team, "edited", FORBIDDEN, replicas=2))
+    team.wait_reason("edited", Reason.LICENSE_DENIED)
+    assert [each["metadata"]["uid"] for each in team.pods("edited")] == [pod["metadata"]["uid"]]
+    assert team.pods_ever_made("edited") == 1
 
 
 def test_an_approval_of_this_very_revision_opens_the_gate(legal: Legal, team: Team) -> None:
@@ -90,6 +103,7 @@ def test_a_policy_that_becomes_stricter_lets_nothing_grow(legal: Legal, team: Te
     seen(team, "served")
 
     assert [each["metadata"]["uid"] for each in team.pods("served")] == [pod["metadata"]["uid"]]
+    assert team.pods_ever_made("served") == 1
     [deployment] = team.all("deployments", "pilothouse.dev/deployment=served")
     assert deployment["spec"]["replicas"] == 1
 
@@ -106,6 +120,7 @@ def test_a_policy_that_drains_and_goes_leaves_closed_what_it_closed(legal: Legal
     team.kubectl("scale", "md/drained", "--replicas=2")
     seen(team, "drained")
     assert not team.children("drained")
+    assert team.pods_ever_made("drained") == 1
 
     legal.rule({"ids": ["Apache-2.0", OPEN], "decision": "Allow"})
     team.wait_ready("drained")

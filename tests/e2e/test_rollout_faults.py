@@ -31,7 +31,7 @@ FROM_THE_START: dict[str, Object] = {
 
 WHILE_SERVING: dict[str, Object] = {
     "storm": {"errors": {"status": 500, "share": 0.5}},
-    "slow": {"slower_prefill": {"factor": 5000}},
+    "slow": {"slower_prefill": {"factor": 200}},
     "deaf": {"unhealthy": True},
     "stuck": {"hang": True},
 }

@@ -108,7 +108,8 @@ async def call(
     path = "chat/completions" if "messages" in body else "completions"
     data = body if isinstance(body, str) else json.dumps(body)
     headers = HEADERS | ({Header.PACKING_TRACE: WORD} if "trace" in what else {})
-    async with http.post(f"{url}/{path}", data=data, headers=headers) as answer:
+    query = {"key": CREDENTIAL, "prompt": WORD}
+    async with http.post(f"{url}/{path}", data=data, headers=headers, params=query) as answer:
         heard.statuses[what] = answer.status
         if "left" in what:
             await answer.content.readline()

@@ -28,6 +28,7 @@ OWNED: Final = frozenset(
         "--data-parallel-rank",
         "--disable-access-log-for-endpoints",
         "--disable-log-stats",
+        "--disable-uvicorn-access-log",
         "--dtype",
         "--enable-log-outputs",
         "--enable-log-requests",
@@ -61,10 +62,8 @@ OWNED: Final = frozenset(
         "--uds",
     },
 )
-"""Flags that the spec, the queue class or the pod decides, that would write prompts into the log, or that
-would give each of several guards the limits of all."""
-
-_QUIET_ENDPOINTS: Final = "/health,/metrics,/ping"
+"""Flags that the spec, the queue class or the pod decides, that would write prompts or keys into the log, or
+that would give each of several guards the limits of all."""
 
 
 def engine_arguments(deployment: ModelDeployment, queue_class: QueueClass) -> list[str]:
@@ -117,7 +116,8 @@ def _serving(deployment: ModelDeployment) -> Iterator[str]:
     yield f"--dtype={engine.dtype}"
     yield f"--tensor-parallel-size={engine.tensor_parallel_size}"
     yield "--enable-request-id-headers"
-    yield f"--disable-access-log-for-endpoints={_QUIET_ENDPOINTS}"
+    # It would repeat the query of every URL, in which clients send keys.
+    yield "--disable-uvicorn-access-log"
     if engine.guard is Guard.ENABLED:
         yield f"--middleware={GUARD}"
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+import virtual_time
 from unit.guard.standin import Answer, Client, Engine, Setup, settings, until
 
 Guarded = Callable[..., Setup]
@@ -301,10 +302,10 @@ async def test_what_is_not_answered_in_time_is_a_504(guarded: Guarded) -> None:
     assert [(line["status"], line["finish"]) for line in setup.lines] == [(504, "timeout")] * 2
 
 
-async def test_a_stream_that_takes_too_long_ends_with_an_error_event(guarded: Guarded) -> None:
+def test_a_stream_that_takes_too_long_ends_with_an_error_event(guarded: Guarded) -> None:
     setup = guarded(requests={"timeoutSeconds": 0.05})
     setup.engine.pauses_after = 3
-    answer = await setup.complete(stream=True, max_tokens=8)
+    answer = virtual_time.run(setup.complete(stream=True, max_tokens=8))
     *tokens, error, done = answer.events
     assert len(tokens) == 3
     assert json.loads(error)["error"]["code"] == "timeout"
@@ -351,9 +352,13 @@ async def test_a_body_that_does_not_come_is_a_408(guarded: Guarded) -> None:
     assert setup.line["finish"] == "timeout"
 
 
-async def test_who_waits_too_long_for_a_place_has_a_504(guarded: Guarded) -> None:
+def test_who_waits_too_long_for_a_place_has_a_504(guarded: Guarded) -> None:
     setup = guarded(concurrency=WAITING, requests={"timeoutSeconds": 0.05})
     setup.engine.may_go_on.clear()
-    answers = await asyncio.gather(setup.complete(), setup.complete())
+
+    async def ask_twice() -> tuple[Answer, Answer]:
+        return await asyncio.gather(setup.complete(), setup.complete())
+
+    answers = virtual_time.run(ask_twice())
     assert [answer.status for answer in answers] == [504, 504]
     assert len(setup.engine.bodies) == 1
