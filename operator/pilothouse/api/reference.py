@@ -22,11 +22,7 @@ _HEAD: Final = f"""<!-- Generated from operator/pilothouse/api by `make generate
 a rule, and names the field.
 
 Checked and stored, but not acted on yet: EvaluationSuite; of RolloutPolicy the step `evaluate`, which waits
-<<<<<<< HEAD
 for `promote`.
-=======
-for `promote`. The tokenizer's `fingerprint` is compared when a revision rolls out, not at a model's first.
->>>>>>> six
 """
 _TABLE: Final = "| field | type | default | meaning |\n| --- | --- | --- | --- |\n"
 
