@@ -2,9 +2,9 @@
 
 Its traps, and what is made of them:
 
-- Where one Secret that a SecurityPolicy names is missing, every route of the Gateway answers 500; the same
-  with global rates where there is no ratelimit service. So what may be refused is first tried by a policy of
-  its own, on a route that nobody calls; the Gateway's policies have it once that one is accepted.
+- Where a Secret that a SecurityPolicy names is missing, or two have the same key, every route of the Gateway
+  answers 500; the same with global rates where there is no ratelimit service. So what may be refused is first
+  tried by a policy of its own, on a route that nobody calls.
 - What a route removes from a request is removed after authentication, and with it what that has just set. So
   clients' naming headers are removed by the ClientTrafficPolicy, before anything looks at the request.
 - A policy on a route replaces the Gateway's. So there is none on routes: timeouts stand in the HTTPRoute.
@@ -142,7 +142,13 @@ def _why_not_wanted(use: GatewayUse, tenant: Tenant) -> str:
 
 def _named(use: GatewayUse) -> list[Tenant]:
     """Return the tenants whom the Gateway's policy names: naming the others would close it to all."""
-    return [tenant for tenant in _wanted(use) if not _why_not_tried(use, tenant)]
+    wanted = _wanted(use)
+    if use.proof is not Proof.API_KEYS:
+        return wanted
+    admitted = _admitted(use)
+    # One at a time: two newcomers were not tried together.
+    newcomer = next((tenant.name for tenant in wanted if _passes(use, tenant, admitted)), "")
+    return [tenant for tenant in wanted if tenant in admitted or tenant.name == newcomer]
 
 
 def _security(use: GatewayUse, named: list[Tenant]) -> Object:
@@ -219,10 +225,11 @@ def _may_claim(tenant: Tenant) -> Object:
 
 
 def _trials(use: GatewayUse) -> Iterator[Part]:
+    named, admitted = _named(use), _admitted(use)
     for tenant in _wanted(use) if use.proof is Proof.API_KEYS else ():
-        name = _trial_name(use, tenant)
+        name, others = _trial_name(use, tenant), [] if tenant in named else admitted
         yield _trial_route(use, name, f"keys/{tenant.name}")
-        yield _trial(_SECURITY, name, _api_keys(list(_secrets(tenant))))
+        yield _trial(_SECURITY, name, _api_keys(_tried(tenant, others)))
     if use.annotations.get(RATE_LIMITS) == _GLOBALLY:
         rule = {"limit": {"requests": 1, "unit": "Minute"}}
         yield _trial_route(use, _rates_name(use), "rates")
@@ -255,10 +262,47 @@ def _trial(kind: str, name: str, spec: Object) -> Part:
     return Part(_API_VERSION, kind, name, {"targetRefs": [target], **spec})
 
 
-def _why_not_tried(use: GatewayUse, tenant: Tenant) -> str:
-    if use.proof is not Proof.API_KEYS:
-        return HELD
+def _admitted(use: GatewayUse) -> list[Tenant]:
+    """Return the tenants whose trial is over: it holds on to their own Secrets, to tell when one is lost."""
+    return [
+        tenant
+        for tenant in _wanted(use)
+        if _on_trial(use, tenant) == list(_secrets(tenant)) and not _complaint(use, tenant)
+    ]
+
+
+def _passes(use: GatewayUse, tenant: Tenant, admitted: list[Tenant]) -> bool:
+    """Say whether a newcomer's Secrets get on with those of all who are admitted, as they are now."""
+    tried = _on_trial(use, tenant) == _tried(tenant, admitted)
+    return tenant not in admitted and tried and _is_current(use, tenant) and not _complaint(use, tenant)
+
+
+def _tried(tenant: Tenant, others: list[Tenant]) -> list[str]:
+    """Return the Secrets that a tenant's trial names, its own behind those of others."""
+    return list(dict.fromkeys(secret for each in (*others, tenant) for secret in _secrets(each)))
+
+
+def _on_trial(use: GatewayUse, tenant: Tenant) -> list[str]:
+    trial = use.live.get((_SECURITY, _trial_name(use, tenant)), {})
+    return [ref["name"] for ref in trial.get("spec", {}).get("apiKeyAuth", {}).get("credentialRefs", [])]
+
+
+def _is_current(use: GatewayUse, tenant: Tenant) -> bool:
+    """Say whether what Envoy Gateway said of a trial is said of it as it is now."""
+    trial = use.live[_SECURITY, _trial_name(use, tenant)]
+    generation = trial.get("metadata", {}).get("generation", 0)
+    return all(each.get("observedGeneration", 0) >= generation for each in _said(trial))
+
+
+def _complaint(use: GatewayUse, tenant: Tenant) -> str:
     return _why_not_accepted(use, _SECURITY, _trial_name(use, tenant))
+
+
+def _why_not_tried(use: GatewayUse, tenant: Tenant) -> str:
+    if tenant in _named(use):
+        return HELD
+    waiting = f"{_SECURITY} {use.namespace}/{_trial_name(use, tenant)} is being tried"
+    return _complaint(use, tenant) or waiting
 
 
 def _why_no_policies(use: GatewayUse) -> str:
@@ -271,12 +315,16 @@ def _why_not_accepted(use: GatewayUse, kind: str, name: str) -> str:
     policy = use.live.get((kind, name))
     if policy is None:
         return f"{kind} {use.namespace}/{name} is not there"
-    ancestors = (policy.get("status") or {}).get("ancestors") or []
-    said = [each for ancestor in ancestors for each in ancestor["conditions"] if each["type"] == "Accepted"]
+    said = _said(policy)
     refused = next((each for each in said if each["status"] != "True"), None)
     if refused:
         return f"{kind} {use.namespace}/{name} is refused: {refused.get('message') or refused['reason']}"
     return HELD if said else f"Envoy Gateway has not answered for {kind} {use.namespace}/{name}"
+
+
+def _said(policy: Object) -> list[Object]:
+    ancestors = (policy.get("status") or {}).get("ancestors") or []
+    return [each for ancestor in ancestors for each in ancestor["conditions"] if each["type"] == "Accepted"]
 
 
 # What clients and routes are held to.

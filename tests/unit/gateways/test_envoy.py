@@ -1,6 +1,7 @@
 """Envoy Gateway: what lies beside a Gateway, and what is said of what it can't hold."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from pilothouse.gateways.dialect import GatewayUse, Part, Tenant
 from pilothouse.names import NAMING_HEADERS, STEERING_HEADERS
-from unit.gateways.uses import ENVOY, GLOBAL, JWT, KEYS, settled, spec_of, tenant, use, with_tokens
+from unit.gateways.uses import ENVOY, GLOBAL, JWT, KEYS, answered, settled, spec_of, tenant, use, with_tokens
 
 TARGET = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "models"}
 RATES = {"perTenant": {"requestsPerMinute": 600}, "perUser": {"requestsPerMinute": 60}}
@@ -231,3 +232,90 @@ def test_no_tenant_whose_secret_is_refused_closes_the_gateway_to_others(names: l
 
     refs = spec_of(seen, "SecurityPolicy").get("apiKeyAuth", {}).get("credentialRefs", [])
     assert [ref["name"] for ref in refs] == [f"{name}-keys" for name in names[1::2]]
+
+
+Secrets = dict[str, list[str]]
+"""By Secret the keys in it."""
+
+
+def judged(part: Part, secrets: Secrets) -> Any:
+    """A policy as Envoy Gateway leaves it: it knows the Secrets, and refuses what it refuses."""
+    refs = part.spec.get("apiKeyAuth", {}).get("credentialRefs", [])
+    named = [ref["name"] for ref in refs]
+    if missing := [name for name in named if name not in secrets]:
+        return answered(part, message=f"secret {missing[0]} does not exist")
+    keys = [key for name in named for key in secrets[name]]
+    return answered(part, message="duplicated API key" if len(keys) != len(set(keys)) else "")
+
+
+def turned(seen: GatewayUse, secrets: Secrets) -> GatewayUse:
+    """The Gateway once more: what it asks for is there, and Envoy Gateway has answered."""
+    live = {(part.kind, part.name): judged(part, secrets) for part in ENVOY.parts(seen)}
+    return replace(seen, live=live)
+
+
+def named(of: GatewayUse) -> list[str]:
+    """The Secrets that the Gateway's policy names."""
+    refs = spec_of(of, "SecurityPolicy").get("apiKeyAuth", {}).get("credentialRefs", [])
+    return [ref["name"] for ref in refs]
+
+
+NEWCOMERS = st.lists(st.sampled_from(["missing", "copied", "twins", "twins", "own"]), max_size=6)
+
+
+@given(served=st.integers(1, 4), newcomers=NEWCOMERS)
+def test_no_newcomer_closes_the_gateway_to_those_whom_it_serves(served: int, newcomers: list[str]) -> None:
+    keys = {"copied": "key-0", "twins": "twins"}
+    old = [tenant(f"old{number}") for number in range(served)]
+    secrets = {f"old{number}-keys": [f"key-{number}"] for number in range(served)}
+    seen = use(*old)
+    for _ in range(4):
+        seen = turned(seen, secrets)
+    assert named(seen) == list(secrets)
+
+    new = [tenant(f"{kind}{place}") for place, kind in enumerate(newcomers)]
+    seen = replace(seen, tenants=(*old, *new))
+    theirs = {f"{kind}{place}-keys": [keys.get(kind, f"own-{place}")] for place, kind in enumerate(newcomers)}
+    present = secrets | {name: found for name, found in theirs.items() if not name.startswith("missing")}
+    for _ in range(4 + 2 * len(new)):
+        seen = turned(seen, present)
+        assert set(secrets) <= set(named(seen))
+        assert "refused" not in ENVOY.why_unnamed(seen, old[0])
+
+    first_twin = next((name for name in theirs if name.startswith("twins")), None)
+    fitting = {name for name in theirs if name.startswith("own") or name == first_twin}
+    assert set(named(seen)) == set(secrets) | fitting
+
+
+def test_a_lost_secret_closes_its_own_tenant_and_is_welcome_back() -> None:
+    secrets = {"a-keys": ["a"], "b-keys": ["b"], "c-keys": ["c"]}
+    seen = use(tenant("a"), tenant("b"), tenant("c"))
+    for _ in range(4):
+        seen = turned(seen, secrets)
+    lost = {name: keys for name, keys in secrets.items() if name != "a-keys"}
+    for _ in range(3):
+        seen = turned(seen, lost)
+    assert named(seen) == ["b-keys", "c-keys"]
+    assert "secret a-keys does not exist" in ENVOY.why_unnamed(seen, tenant("a"))
+
+    for _ in range(4):
+        seen = turned(seen, secrets)
+    assert named(seen) == ["a-keys", "b-keys", "c-keys"]
+
+
+def test_a_policy_that_somebody_deletes_comes_back_with_all_tenants() -> None:
+    seen = settled(use(tenant("a"), tenant("b")))
+    live = {key: obj for key, obj in seen.live.items() if key != ("SecurityPolicy", "pilothouse-models")}
+    assert named(replace(seen, live=live)) == ["a-keys", "b-keys"]
+
+
+def test_a_verdict_on_a_former_trial_admits_nobody() -> None:
+    seen = settled(use(tenant("a")))
+    seen = replace(seen, tenants=(tenant("a"), tenant("b")))
+    seen = turned(seen, {"a-keys": ["a"], "b-keys": ["b"]})
+    trial = ("SecurityPolicy", "pilothouse-models-b")
+    stale = {**seen.live[trial], "metadata": {"generation": 2}}
+
+    assert named(replace(seen, live={**seen.live, trial: stale})) == ["a-keys"]
+    assert "is being tried" in ENVOY.why_unnamed(replace(seen, live={**seen.live, trial: stale}), tenant("b"))
+    assert named(seen) == ["a-keys", "b-keys"]

@@ -49,7 +49,7 @@ def answered(part: Part, *, message: str = "") -> Any:
 def settled(of: GatewayUse, refused: dict[str, str] | None = None) -> GatewayUse:
     """The same Gateway once Envoy Gateway has answered for all, those by name in `refused` with a message."""
     seen = of
-    for _ in range(3):
+    for _ in range(4):
         parts = ENVOY.parts(seen)
         live = {(p.kind, p.name): answered(p, message=(refused or {}).get(p.name, "")) for p in parts}
         seen = GatewayUse(of.namespace, of.name, of.annotations, of.tenants, of.largest_body, live)
