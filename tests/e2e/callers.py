@@ -80,7 +80,9 @@ class Tenant:
 
 
 @contextmanager
-def gateway_with_callers(kubeconfig: Path, kubectl: Kubectl, **annotations: str) -> Iterator[tuple[str, str]]:
+def gateway_with_callers(
+    kubeconfig: Path, kubectl: Kubectl, annotations: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, str]]:
     """Have a Gateway of Envoy Gateway's that asks for API keys; gives its name and its base URL."""
     name = f"callers-{uuid4().hex[:8]}"
     made = json.loads(kubectl("--namespace", GATEWAYS, "get", "gateway", gateway.NAME, "--output=json"))
