@@ -28,6 +28,13 @@ class Proof(StrEnum):
 HELD: Final = ""
 """Instead of a reason why not."""
 
+LOCAL_MULTIPLE: Final = 10
+"""How many times a rate each proxy lets through by itself, where the guard holds the limit.
+
+Its minute and the guard's begin at different moments: with the limit itself, what one let through and the
+other refused would be lost to the tenant, a third of the first minute's as measured.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Tenant:

@@ -20,7 +20,16 @@ from typing import Final
 
 from pilothouse.api.common import Object
 from pilothouse.api.tenantquota import Jwt, Limits
-from pilothouse.gateways.dialect import HELD, GatewayUse, Part, Proof, RouteParts, Tenant, why_not_asked
+from pilothouse.gateways.dialect import (
+    HELD,
+    LOCAL_MULTIPLE,
+    GatewayUse,
+    Part,
+    Proof,
+    RouteParts,
+    Tenant,
+    why_not_asked,
+)
 from pilothouse.names import (
     CREDENTIAL_HEADERS,
     GATEWAY_GROUP,
@@ -43,12 +52,6 @@ _UNLIMITED: Final = 1_000_000
 _GLOBALLY: Final = "Global"
 _MOST_RULES: Final = {"global": 256, "local": 16}
 _MOST_REQUESTS: Final = 2**32 - 1
-_LOCAL_MULTIPLE: Final = 10
-"""How many times a limit each Envoy lets through by itself, where the guard holds the limit.
-
-Its minute and the guard's begin at different moments: with the limit itself, what one let through and the
-other refused would be lost to the tenant, a third of the first minute's as measured.
-"""
 _MOST_PROVIDERS: Final = 16
 _MOST_AUDIENCES: Final = 8
 _LONGEST_URL: Final = 253
@@ -385,7 +388,7 @@ def _rules_of(use: GatewayUse, tenant: Tenant) -> Iterator[tuple[str, Object]]:
 
 
 def _requests(use: GatewayUse, limits: Limits) -> int | None:
-    most = (limits.requests_per_minute or 0) * (_LOCAL_MULTIPLE if _scope(use) == "local" else 1)
+    most = (limits.requests_per_minute or 0) * (LOCAL_MULTIPLE if _scope(use) == "local" else 1)
     return most if most and most <= _MOST_REQUESTS else None
 
 

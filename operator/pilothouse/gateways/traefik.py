@@ -10,7 +10,16 @@ from typing import Final
 
 from pilothouse.api.common import Object
 from pilothouse.api.tenantquota import Limits
-from pilothouse.gateways.dialect import HELD, GatewayUse, Part, Proof, RouteParts, Tenant, why_not_asked
+from pilothouse.gateways.dialect import (
+    HELD,
+    LOCAL_MULTIPLE,
+    GatewayUse,
+    Part,
+    Proof,
+    RouteParts,
+    Tenant,
+    why_not_asked,
+)
 from pilothouse.names import CREDENTIAL_HEADERS, FORWARD_AUTH, Header
 
 _GROUP: Final = "traefik.io"
@@ -78,6 +87,7 @@ def _specs(use: GatewayUse, tenants: tuple[Tenant, ...]) -> Iterator[tuple[str, 
 def _counts(whose: str, header: Header, limits: Limits) -> Iterator[tuple[str, Object]]:
     source = {"requestHeaderName": header.value}
     if most := limits.requests_per_minute:
+        most *= LOCAL_MULTIPLE
         rate = {"average": most, "period": "1m", "burst": most, "sourceCriterion": source}
         yield f"{whose}-requests", {"rateLimit": rate}
     if most := limits.concurrent_requests:

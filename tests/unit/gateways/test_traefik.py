@@ -39,9 +39,9 @@ def test_who_calls_is_asked_before_anything_is_counted() -> None:
         {"headers": {"customRequestHeaders": {"Authorization": "", "x-api-key": ""}}},
         {
             "rateLimit": {
-                "average": 600,
+                "average": 6000,
                 "period": "1m",
-                "burst": 600,
+                "burst": 6000,
                 "sourceCriterion": {"requestHeaderName": "x-pilothouse-tenant"},
             }
         },
