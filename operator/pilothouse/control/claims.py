@@ -56,7 +56,7 @@ class Claims:
 
     def held(self, key: ObjectKey) -> int:
         """Count the GPUs that one asks for already, or was promised."""
-        asked = sum(each.held for each in self._store.holdings.of(key))
+        asked = sum(each.asked for each in self._store.holdings.of(key))
         return max(asked, self._needs.get(key, _NOTHING).reserved)
 
     def _mark(self, key: ObjectKey) -> None:
@@ -74,19 +74,23 @@ class Claims:
         """Put together what one has; who has not been looked at yet wants what it declares."""
         ask, held = self._store.holdings.asks(key.namespace).get(key), self._store.holdings.of(key)
         name = f"{key.namespace}/{key.name}"
+        there = sum(max(each.asked, each.active) for each in held)
         if not ask:
-            has = sum(each.held for each in held)
-            return Claim(name, held[0].lane, self._priority(held[0].lane), "", has, has) if held else None
-        need = self._needs.get(key) or GpuNeed(0, ask.gpus, max(1, ask.unit))
+            lane = held[0].lane if held else ""
+            return Claim(name, lane, self._priority(lane), "", there, there) if held else None
+        has = self.held(key)
+        known = self._needs.get(key)
+        need = known or GpuNeed(0, ask.gpus, max(1, ask.unit))
         return Claim(
             name=name,
             lane=ask.lane,
             priority=self._priority(ask.lane),
             since=ask.since,
-            held=self.held(key),
+            held=has,
             wanted=need.wanted,
             unit=need.unit,
-            rolls_out=ask.rolls_out,
+            resumes=ask.rolls_out and not known,
+            leaving=max(0, there - has),
         )
 
     def _see_priorities(self) -> None:

@@ -6,7 +6,7 @@ new holder of the Lease finds the GPUs of every pod in the Deployments, and a pr
 is none.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final
 
@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from pilothouse.api.tenantquota import TenantQuota, TenantQuotaSpec
 from pilothouse.control.claims import Claims, all_of
 from pilothouse.names import Reason
-from pilothouse.observe.holdings import Holding
 from pilothouse.observe.store import Store
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.gpuqueue import Limits, turn_of, turns
@@ -84,7 +83,7 @@ class GpuLedger:
             quota=quota,
             limits=self._limits(quota.spec, children.values()),
             claims=tuple(all_of(self._claims, namespaces).values()),
-            active=sum(each.active for each in self._holdings(namespaces)),
+            active=sum(map(self._active, namespaces)),
             namespaces={namespace: self._use(namespace) for namespace in namespaces},
             rivals={namespace: others for namespace, others in rivals.items() if others},
             children=children,
@@ -136,13 +135,13 @@ class GpuLedger:
     def _limits(self, spec: TenantQuotaSpec, children: Iterable[Object]) -> Limits | None:
         if not spec.gpus or spec.queue_name:
             return None
-        used = sum(_used(child) for child in children)
-        active = sum(each.active for each in self._holdings(spec.namespaces))
-        return Limits(spec.gpus.total, spec.gpus.per_queue_class, elsewhere=max(0, used - active))
+        elsewhere = sum(
+            max(0, _used(child) - self._active(child["metadata"]["namespace"])) for child in children
+        )
+        return Limits(spec.gpus.total, spec.gpus.per_queue_class, elsewhere)
 
-    def _holdings(self, namespaces: Iterable[str]) -> Iterator[Holding]:
-        for namespace in namespaces:
-            yield from self._store.holdings.held(namespace).values()
+    def _active(self, namespace: str) -> int:
+        return sum(each.active for each in self._store.holdings.held(namespace).values())
 
     def _use(self, namespace: str) -> NamespaceUse:
         """Count by resource name; one that a ModelDeployment will ask for is closed before it has pods."""

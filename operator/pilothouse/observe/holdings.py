@@ -37,11 +37,6 @@ class Holding(NamedTuple):
     active: int
     each: int
 
-    @property
-    def held(self) -> int:
-        """What counts: pods that are to go are there until the Deployment's controller has seen it."""
-        return max(self.asked, self.active)
-
 
 class Holdings:
     """All of them, by namespace; who listens is told whose have changed."""

@@ -1,8 +1,9 @@
 """In which order the ModelDeployments of one TenantQuota get its GPUs.
 
-Those that roll out already go first, then the lane of higher priority, then the older one. Nobody loses what
-it has, and nobody overtakes: who waits for the GPUs of a whole pod keeps what comes free until it suffices.
-Only what the limits themselves forbid is passed over, and a full lane holds up nobody outside it.
+The lane of higher priority goes first, then the older one. Nobody loses what it has, and nobody overtakes:
+who waits for the GPUs of a whole pod keeps what comes free until it suffices. Only what the limits themselves
+forbid is passed over, and a full lane holds up nobody outside it. Before all go those that were promised more
+than shows, by one that no longer holds the Lease.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,8 +30,10 @@ class Limits:
 class Claim(NamedTuple):
     """What one ModelDeployment has and wants, in GPUs.
 
-    `held` is what it can't lose: its Deployments ask for it, or it was promised. `unit` is the least that
+    `held` is what it can't lose: its Deployments ask for it, or it was promised. `leaving` are those beyond
+    that of pods which are to go and are not gone, so nobody can have them yet. `unit` is the least that
     helps it: the GPUs of a pod, or those of a whole canary. `since` orders by age, as RFC 3339 texts do.
+    `resumes` says that it was in the middle of a rollout when this process began to count.
     """
 
     name: str
@@ -40,7 +43,8 @@ class Claim(NamedTuple):
     held: int
     wanted: int
     unit: int = 1
-    rolls_out: bool = False
+    resumes: bool = False
+    leaving: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def turn_of(me: Claim, limits: Limits, others: Iterable[Claim]) -> Turn:
 
 
 def _rank(claim: Claim) -> tuple[bool, int, str, str]:
-    return (not claim.rolls_out, -claim.priority, claim.since, claim.name)
+    return (not claim.resumes, -claim.priority, claim.since, claim.name)
 
 
 class _Free:
@@ -86,10 +90,10 @@ class _Free:
 
     def __init__(self, limits: Limits, claims: list[Claim]) -> None:
         self._limits = limits
-        self._total = limits.total - limits.elsewhere - sum(claim.held for claim in claims)
+        self._total = limits.total - limits.elsewhere - sum(claim.held + claim.leaving for claim in claims)
         self._lanes = dict(limits.lanes)
         for claim in claims:
-            self._spend(claim.lane, claim.held)
+            self._spend(claim.lane, claim.held + claim.leaving)
 
     def take(self, claim: Claim) -> int:
         """Take what a claim can use; what is too little for it is kept from those behind it."""

@@ -130,11 +130,15 @@ def asked_gpus(observed: Observed) -> int:
 def need_of(
     observed: Observed, wanted: Iterable[tuple[Revision, int]], pods: dict[str, int], rollout: int
 ) -> GpuNeed:
-    """Return what the ModelDeployment takes; `rollout` is what one that runs, or waits for it, needs."""
-    sides = [(gpus_of(revision.pod_template), count, pods[revision.name]) for revision, count in wanted]
-    all_wanted = max(rollout, sum(each * count for each, count, _ in sides))
-    taken = sum(each * got for each, _, got in sides)
-    lacks = lack_of(observed.room, all_wanted)
-    reserved = max(taken, min(all_wanted, observed.room.held)) if lacks else all_wanted
-    by_pods = max((each for each, _, _ in sides), default=1)
+    """Return what the ModelDeployment takes; `rollout` is what one that runs, or waits for it, needs.
+
+    It takes what it will ask for at the most on the way there: what grows may be sent before what shrinks.
+    """
+    sides = [(revision, gpus_of(revision.pod_template), count) for revision, count in wanted]
+    all_wanted = max(rollout, sum(each * count for _, each, count in sides))
+    added = (each * (pods[side.name] - asked_replicas(observed, side.name)) for side, each, _ in sides)
+    at_most = asked_gpus(observed) + sum(more for more in added if more > 0)
+    kept = min(all_wanted, observed.room.held) if lack_of(observed.room, all_wanted) else all_wanted
+    reserved = max(at_most, kept)
+    by_pods = max((each for _, each, _ in sides), default=1)
     return GpuNeed(reserved, all_wanted, unit=rollout - reserved if rollout > reserved else max(1, by_pods))

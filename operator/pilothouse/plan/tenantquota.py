@@ -125,7 +125,7 @@ def _trouble(tenant: Tenant) -> Cause | None:
 def _use(tenant: Tenant) -> GpuUse | None:
     if not tenant.limits:
         return None
-    held = sum(claim.held for claim in tenant.claims)
+    held = sum(claim.held + claim.leaving for claim in tenant.claims)
     return GpuUse(
         used=tenant.active + tenant.limits.elsewhere,
         reserved=max(0, held - tenant.active),

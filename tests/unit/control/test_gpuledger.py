@@ -183,7 +183,7 @@ def cluster(*objects: Object) -> Cluster:
 
 
 NAMES = [
-    ObjectKey("ModelDeployment", ("team-ide", "team-lab")[number % 2], f"m{number}") for number in range(5)
+    ObjectKey("ModelDeployment", ("team-ide", "team-lab")[number % 2], f"m{number}") for number in range(3)
 ]
 HAPPENS = {"send": 4, "reconcile": 3, "hurry": 3, "scale": 1, "follow": 1, "restart": 0.2}
 """What happens, and how often: the danger lies between a decision and what is sent of it."""
@@ -295,6 +295,21 @@ def test_the_older_one_gets_the_gpus_though_the_younger_is_looked_at_first() -> 
 
     assert made.reconcile(key_of(young)).gpus.reserved == 0
     assert made.reconcile(key_of(old)).gpus.reserved == 2
+
+
+def test_a_rollout_keeps_the_gpus_of_its_way_when_another_replica_takes_over() -> None:
+    rolls, urgent = model("rolls", replicas=2, queueClassName="synthesis"), model("urgent", replicas=2)
+    made = cluster(quota(4), rolls)
+    made.settle(key_of(rolls))
+    made.roll_out(key_of(rolls), OTHER_COMMIT)
+    while made.reconcile(key_of(rolls)).gpus.reserved < 4:
+        made.send(key_of(rolls))
+    made.send(key_of(rolls))
+    made.put(urgent)
+    made.restart()
+
+    assert made.ledger.room(key_of(urgent)).most == 0
+    assert made.ledger.room(key_of(rolls)).most == 4
 
 
 def test_a_lane_that_gets_another_priority_changes_the_order() -> None:

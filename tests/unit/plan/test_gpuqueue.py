@@ -25,8 +25,8 @@ def test_the_lane_of_higher_priority_goes_first_and_the_older_one_within_it() ->
     assert granted(Limits(3), low, young, old) == {"old": 2, "young": 1, "low": 0}
 
 
-def test_one_that_rolls_out_already_goes_before_all() -> None:
-    rolls_out = claim("rolls-out", held=2, wanted=4, rolls_out=True)
+def test_one_that_was_promised_more_by_another_leader_goes_before_all() -> None:
+    rolls_out = claim("rolls-out", held=2, wanted=4, resumes=True)
 
     assert granted(Limits(4), claim("urgent", wanted=2, priority=9), rolls_out) == {
         "rolls-out": 2,
@@ -72,6 +72,12 @@ def test_a_full_lane_holds_up_nobody_outside_it() -> None:
 
 def test_pods_that_no_claim_stands_for_count() -> None:
     assert granted(Limits(4, elsewhere=3), claim("a", wanted=2)) == {"a": 1}
+
+
+def test_pods_that_are_to_go_hold_their_gpus_until_they_are_gone() -> None:
+    shrinks = claim("shrinks", held=1, wanted=1, leaving=2)
+
+    assert granted(Limits(4), shrinks, claim("a", wanted=3)) == {"a": 1}
 
 
 def test_a_lowered_limit_takes_nothing_and_admits_nothing() -> None:

@@ -1,5 +1,6 @@
 """What a TenantQuota means to one ModelDeployment."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,9 @@ from builders import OTHER_COMMIT, Cluster, by_kind, condition, model_deployment
 from pilothouse.api.queueclass import QueueClass
 from pilothouse.names import KUEUE_QUEUE, Reason
 from pilothouse.plan.cause import Cause
+from pilothouse.plan.gpuroom import allot, need_of
 from pilothouse.plan.plan import plan
+from pilothouse.plan.revision import revisions_of
 from pilothouse.plan.room import Room
 from pilothouse.plan.types import Plan
 from rollout_scene import Scene, policy, scene
@@ -130,6 +133,17 @@ def test_a_rollout_takes_the_gpus_of_its_whole_way_when_it_begins() -> None:
     rolls.reach(lambda now: now.canary is not None, 30)
 
     assert rolls.plan.gpus.reserved == 4
+
+
+def test_what_grows_before_another_one_shrinks_is_taken_too() -> None:
+    cluster = Cluster(observed(room=room(4)))
+    cluster.settle()
+    [old] = revisions_of(cluster.seen).values()
+    wanted = [(replace(old, name="0123456789"), 1), (old, 1)]
+    pods = allot(cluster.seen, wanted)
+
+    assert pods == {"0123456789": 1, old.name: 1}
+    assert need_of(cluster.seen, wanted, pods, 0).reserved == 3
 
 
 def test_a_rollout_without_gpus_for_a_surge_swaps_pods_instead() -> None:
