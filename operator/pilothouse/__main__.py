@@ -143,6 +143,7 @@ def _operator(
         resync=resync,
         leader=Leader(kube, settings),
         models=models,
+        gpus=ledger,
         preflights=preflights,
         health=health,
         watch=partial(watch, observer(store, queue, resync.relisted), credentials),

@@ -54,6 +54,11 @@ class Claims:
         self._mark(key)
         return True
 
+    def clear(self) -> None:
+        """Forget what was noted of all."""
+        self._needs.clear()
+        self._known.clear()
+
     def held(self, key: ObjectKey) -> int:
         """Count the GPUs that one asks for already, or was promised."""
         asked = sum(each.asked for each in self._store.holdings.of(key))

@@ -70,6 +70,10 @@ class GpuLedger:
         if self._claims.note(key, None):
             self._tell(key.namespace)
 
+    def clear(self) -> None:
+        """Forget all promises: who holds the Lease next makes its own."""
+        self._claims.clear()
+
     def tenant(self, quota: TenantQuota, now: datetime, children: dict[ObjectKey, Object]) -> Tenant:
         """Return all that a decision about a TenantQuota reads."""
         namespaces = quota.spec.namespaces

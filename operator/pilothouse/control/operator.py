@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from pilothouse.control.gpuledger import GpuLedger
 from pilothouse.control.health import Health
 from pilothouse.control.leader import Leader
 from pilothouse.control.preflights import Preflights
@@ -39,6 +40,7 @@ class Operator:
     resync: Resync
     leader: Leader
     models: Models
+    gpus: GpuLedger
     preflights: Preflights
     health: Health
     watch: Watch
@@ -76,6 +78,7 @@ class Operator:
             await self.workers.run()
         finally:
             self.models.clear()
+            self.gpus.clear()
             # The next holder examines the same pods: two at once would see each other's requests.
             await self.preflights.stop()
 

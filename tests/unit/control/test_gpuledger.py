@@ -407,6 +407,16 @@ def test_one_that_can_not_be_carried_out_holds_up_nobody() -> None:
     assert made.ledger.room(key_of(other)).most == 4
 
 
+def test_who_lost_the_lease_and_holds_it_again_counts_from_the_deployments() -> None:
+    first, second = model("first", replicas=2), model("second", age=60, replicas=2)
+    made = cluster(quota(2), first, second)
+    made.reconcile(key_of(first))
+    made.edit(key_of(first), replicas=0)
+    made.ledger.clear()
+
+    assert made.ledger.room(key_of(second)).most == 2
+
+
 def test_one_that_is_gone_gives_back_what_it_was_promised() -> None:
     gone, other = model("gone", replicas=4), model("other", age=60, replicas=1)
     made = cluster(quota(4), gone, other)
