@@ -17,7 +17,7 @@ from pilothouse.observe.preflight import Patience, Preflighter
 from pilothouse.observe.vllm import Engines, base_url
 from pilothouse.plan.observed import Object
 from pilothouse.plan.preflight import Expected, Preflight
-from pilothouse.plan.probes import PROBES, fingerprint
+from pilothouse.plan.probes import fingerprint
 
 CANARY, STABLE, NOBODY = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 MAX_INPUT, MAX_OUTPUT = 256, 2000
@@ -98,7 +98,7 @@ async def asked(
 
 async def fingerprint_of(preflighter: Preflighter) -> str:
     api = EngineApi(preflighter.session, base_url(pod(CANARY), preflighter.port))
-    return fingerprint([await api.tokenize(text) for text in PROBES])
+    return fingerprint(await api.probe_tokens())
 
 
 def failure(found: PreflightStatus) -> tuple[str, str]:
