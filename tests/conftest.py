@@ -20,8 +20,8 @@ Kubectl = Callable[..., str]
 
 ALONE = "alone"
 TURNS = LOCK.with_name("turns.lock")
-AMONG_OTHERS, BY_ITSELF, ELSEWHERE = range(3)
-"""How the tests of a file use the cluster, in the order in which they run: what uses none fills the gaps."""
+AMONG_OTHERS, ELSEWHERE, BY_ITSELF = range(3)
+"""How the tests of a file use the cluster, in the order in which they run: who has to wait comes last."""
 
 
 USES = pytest.StashKey[dict[Path, int]]()
