@@ -61,6 +61,9 @@ def _brought(artifact: fetch.Artifact, hub: fetch.Hub) -> fetch.Fetched:
         return fetch.bring_artifact(artifact, request, hub, fetch.Progress())
     except fetch.Failure as failure:
         raise NoPins(f"{failure.reason}: {failure}") from failure
+    finally:
+        # The folder they write to is about to go.
+        fetch.wait_for_threads()
 
 
 def _found(fetched: fetch.Fetched, warnings: tuple[str, ...]) -> Found:

@@ -80,6 +80,8 @@ MESSAGE_BYTES: Final = 2000
 """What the termination log may hold, so that the kubelet cuts nothing off."""
 WORKERS: Final = 4
 """Files at a time."""
+THREADS: Final = "fetch"
+"""What the names of their threads begin with."""
 TRIES: Final = 3
 """Of one file, each after the library's own retries."""
 PAUSE_SECONDS: Final = 1.0
@@ -591,7 +593,7 @@ def patiently(action: Callable[[], Done]) -> Done:
 
 def in_parallel(action: Callable[[Given], Done], items: Iterable[Given]) -> list[Done]:
     """Do it for all items, some at a time; the first error ends it without waiting for the others."""
-    pool = ThreadPoolExecutor(WORKERS)
+    pool = ThreadPoolExecutor(WORKERS, thread_name_prefix=THREADS)
     try:
         futures = [pool.submit(action, item) for item in items]
         for future in as_completed(futures):
@@ -599,6 +601,13 @@ def in_parallel(action: Callable[[Given], Done], items: Iterable[Given]) -> list
         return [future.result() for future in futures]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def wait_for_threads() -> None:
+    """Wait for what a failure left under way, as who goes on afterwards must."""
+    for thread in threading.enumerate():
+        if thread.name.startswith(THREADS):
+            thread.join()
 
 
 def forget_listing(artifact: Artifact, hub: Hub) -> None:

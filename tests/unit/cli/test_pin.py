@@ -1,5 +1,6 @@
 """The pins of a model, found by the real hub client from a hub that speaks its protocol over HTTP."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from harness.hub.repositories import main_commit
 from harness.hub.thread import HubThread
 from pilothouse.api.modeldeployment import Model
 from pilothouse.cli.main import main
+from pilothouse.guard import pilothouse_fetch as fetch
 
 MODEL = "Qwen/Qwen2.5-Coder-7B-Instruct"
 COMMIT = "c03e6d358207e414f1eca0bb1891e29f1db0e242"
@@ -106,6 +108,17 @@ def test_a_refused_token_is_said_and_never_shown(hub: HubThread, capsys: pytest.
 
     assert "HubAccessDenied" in shown.err
     assert SECRET not in shown.out + shown.err
+
+
+def test_a_pin_that_failed_leaves_no_download_under_way(
+    hub: HubThread, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.fault(repository=MODEL, path="tokenizer.json", slow=200_000)
+    hub.fault(repository=MODEL, path="config.json", status=404, missing="entry")
+    assert pin(f"hf://{MODEL}") == 2
+    assert capsys.readouterr().err
+
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith(fetch.THREADS)] == []
 
 
 def test_a_hub_that_is_down_is_said(
