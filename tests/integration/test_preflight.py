@@ -20,7 +20,7 @@ from pilothouse.observe.preflight import Patience, Preflighter
 from pilothouse.observe.vllm import Engines, base_url
 from pilothouse.plan.observed import Object
 from pilothouse.plan.preflight import Expected, Preflight
-from pilothouse.plan.probes import fingerprint
+from pilothouse.plan.probes import PROBES, fingerprint
 
 CANARY, STABLE, NOBODY, GUARDED = "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"
 MAX_INPUT, MAX_OUTPUT = 256, 2000
