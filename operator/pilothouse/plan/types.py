@@ -21,7 +21,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do for one ModelDeployment.
+    """What to do for one object that is reconciled.
 
     `objects` are full objects for server-side apply, in this order; `prunes` are live children to delete;
     `status` is the whole new status as JSON. `commits` says that the status holds a decision which must be on

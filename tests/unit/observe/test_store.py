@@ -34,6 +34,11 @@ def child(name: str = "qwen-coder-1", uid: str = "u1", deployment: str = "qwen-c
     }
 
 
+def tenant_quota(*namespaces: str, name: str = "ide") -> Object:
+    """A TenantQuota of these namespaces."""
+    return {"kind": "TenantQuota", "metadata": {"name": name}, "spec": {"namespaces": list(namespaces)}}
+
+
 @pytest.fixture
 def store() -> Store:
     return Store()
@@ -117,6 +122,42 @@ def test_dependants_follow_the_reference(store: Store) -> None:
 def test_a_child_concerns_its_owner(store: Store) -> None:
     store.upsert(at(1, child()))
     assert store.affected_by(key_of(child())) == {KEY}
+
+
+def test_a_quota_concerns_the_models_of_its_namespaces_and_those_concern_it(store: Store) -> None:
+    store.upsert(at(1, manifest()))
+    store.upsert(at(2, manifest(name="elsewhere", namespace="team-lab")))
+    store.upsert(at(3, tenant_quota("team-ide")))
+    store.upsert(at(4, child()))
+    quota = ObjectKey("TenantQuota", "", "ide")
+
+    assert store.affected_by(quota) == {quota, KEY}
+    assert quota in store.affected_by(KEY)
+    assert quota in store.affected_by(key_of({**child(), "kind": "Deployment"}))
+    assert quota not in store.affected_by(ObjectKey("ModelDeployment", "team-lab", "elsewhere"))
+
+
+def test_quotas_that_name_one_namespace_concern_each_other(store: Store) -> None:
+    store.upsert(at(1, tenant_quota("team-ide")))
+    store.upsert(at(2, tenant_quota("team-ide", name="other")))
+
+    assert ObjectKey("TenantQuota", "", "other") in store.affected_by(ObjectKey("TenantQuota", "", "ide"))
+
+
+def test_a_resource_quota_concerns_the_tenant_quota_that_owns_it(store: Store) -> None:
+    owner = {"kind": "TenantQuota", "name": "ide", "uid": "u9", "controller": True}
+    labels = {"app.kubernetes.io/managed-by": "pilothouse"}
+    metadata = {
+        "name": "pilothouse-ide",
+        "namespace": "team-ide",
+        "ownerReferences": [owner],
+        "labels": labels,
+    }
+    store.upsert(at(1, {"kind": "ResourceQuota", "metadata": metadata}))
+    quota = ObjectKey("TenantQuota", "", "ide")
+
+    assert quota in store.affected_by(ObjectKey("ResourceQuota", "team-ide", "pilothouse-ide"))
+    assert list(store.children(quota, "u9")) == [ObjectKey("ResourceQuota", "team-ide", "pilothouse-ide")]
 
 
 def test_an_evicted_object_is_gone_with_its_traces(store: Store) -> None:
