@@ -234,7 +234,7 @@ def contended(gpus: dict[str, Any]) -> Cluster:
     return cluster(quota(0, gpus=gpus), *models)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.randoms(use_true_random=True), st.integers(1, 6), st.integers(1, 6))
 def test_no_order_of_things_lets_the_deployments_ask_for_more_than_the_limit(
     random: Random, total: int, in_lane: int
@@ -246,7 +246,7 @@ def test_no_order_of_things_lets_the_deployments_ask_for_more_than_the_limit(
         assert made.gpus("synthesis") <= in_lane
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.randoms(use_true_random=True))
 def test_whatever_happened_all_that_fits_is_admitted_in_the_end(random: Random) -> None:
     made = contended({"total": 60})

@@ -1,17 +1,13 @@
-"""A guard of each test's own, and Hypothesis without a deadline: a busy machine is not a defect."""
+"""A guard of each test's own."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 
 from unit.guard.standin import Engine, Setup, settings
-
-hypothesis.settings.register_profile("guard", deadline=None)
-hypothesis.settings.load_profile("guard")
 
 
 @pytest.fixture

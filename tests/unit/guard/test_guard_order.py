@@ -148,9 +148,7 @@ class Run:
                 engine.failure = None
 
 
-@hypothesis_settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@hypothesis_settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS, lane=LANES)
 def test_each_generation_has_one_line_one_answer_and_gives_its_place_back(
     tmp_path: Path,

@@ -406,7 +406,6 @@ TestRollouts = Rollouts.TestCase
 TestRollouts.settings = settings(
     max_examples=15,
     stateful_step_count=20,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
