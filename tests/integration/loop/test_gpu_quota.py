@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from builders import manifest
+from builders import OTHER_COMMIT, manifest
 from harness.shell import HarnessError, wait_for
 from integration.loop.control_plane import ControlPlane
 from integration.loop.process import OperatorProcess
@@ -129,6 +129,34 @@ def test_what_goes_around_the_operator_is_stopped_and_counted(
     _declare(team, "qwen", replicas=2)
     wait_for("the wait", lambda: team.condition("QuotaReserved", "qwen") == ("False", "WaitingForQuota"))
     wait_for("the GPU that is free", lambda: _asked(team) == 1)
+
+
+def _make_ready(team: Team) -> None:
+    """Say of every pod what a kubelet would: there is none here."""
+    for pod in _items(team, "pods"):
+        conditions = [{"type": kind, "status": "True"} for kind in ("ContainersReady", "Ready")]
+        status = {"phase": "Running", "podIP": "127.0.0.1", "conditions": conditions}
+        patch = json.dumps({"status": status})
+        team.kubectl("patch", "pod", pod["metadata"]["name"], "--subresource=status", f"--patch={patch}")
+
+
+def test_a_rollout_on_a_full_quota_swaps_pods_and_the_resource_quota_lets_it(
+    operator: OperatorProcess, team: Team, plane: ControlPlane, quota: str
+) -> None:
+    assert operator.is_running
+    _limit(plane, team, 2)
+    _declare(team, "qwen", replicas=2)
+    wait_for("the pods", lambda: _pods(team) == 2)
+    _make_ready(team)
+    wait_for("a model that serves", lambda: team.condition("Ready", "qwen") == ("True", "Ready"))
+
+    checkpoint = {"model": {"checkpoint": {"revision": OTHER_COMMIT}}}
+    team.kubectl("patch", "md", "qwen", "--type=merge", f"--patch={json.dumps({'spec': checkpoint})}")
+    wait_for("the swap", lambda: [obj["spec"]["replicas"] for obj in _items(team, "deployments")] == [1, 1])
+    wait_for("the canary's pod", lambda: _pods(team) == 2)
+    assert _status(plane, quota)["gpus"]["limit"] == 2
+    assert team.get("md", "qwen")["status"]["rollout"]["capacity"] == "InPlace"
+    assert "exceeded quota" not in json.dumps(_items(team, "deployments"))
 
 
 def test_kueue_is_given_the_pods_where_the_quota_names_its_queue(
