@@ -7,11 +7,19 @@ from typing import Any
 from builders import manifest
 from harness.shell import HarnessError, wait_for
 from integration.loop.control_plane import ControlPlane
+from pilothouse.kinds import CHILDREN
 from pilothouse.names import DEPLOYMENT, MANAGED_BY, MANAGED_BY_VALUE
 
 Object = dict[str, Any]
 
-KINDS = ("deployments", "services", "poddisruptionbudgets", "controllerrevisions.apps", "httproutes")
+KINDS = (
+    "configmaps",
+    "controllerrevisions.apps",
+    "deployments",
+    "httproutes",
+    "poddisruptionbudgets",
+    "services",
+)
 
 
 @dataclass
@@ -72,9 +80,7 @@ class Team:
 
     def wait_for_children(self, *names: str, seconds: float = 30, missing: tuple[str, ...] = ()) -> None:
         """Wait until ModelDeployments have a child of every kind, but for the missing ones."""
-        wanted = {"Deployment", "Service", "PodDisruptionBudget", "ControllerRevision", "HTTPRoute"} - {
-            *missing
-        }
+        wanted = {kind.name for kind in CHILDREN} - {*missing}
         for name in names or ("qwen-coder",):
             wait_for(
                 f"the children of {name}",
