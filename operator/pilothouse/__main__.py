@@ -83,7 +83,7 @@ async def _run(settings: Settings) -> None:
 def _operator(
     settings: Settings, credentials: Credentials, kube: Kube, session: aiohttp.ClientSession
 ) -> Operator:
-    store, queue = Store(), Queue[ObjectKey]()
+    store, queue, models = Store(), Queue[ObjectKey](), Models()
     resync = Resync(kube, store, queue, time.monotonic)
     engines = Engines(session, _now, settings.scrape_seconds)
     preflights = Preflights(
@@ -98,17 +98,40 @@ def _operator(
         preflights=preflights,
         fetches=Fetches(session, settings.scrape_seconds),
     )
-    installation = Installation(
-        pod_files(), settings.hub_endpoint, settings.require_license_policy, settings.network_peers
-    )
-    gather = Gather(store, partial(_list_pods, kube), looks, installation, _now)
-    models, apply = Models(), Apply(kube, store.upsert)
+    gather = Gather(store, partial(_list_pods, kube), looks, _installation(settings), _now)
     ledger = GpuLedger(
         store,
         # One look at a quota for all that is promised at about the same time.
         lambda quota: queue.add_after(quota, SETTLE_SECONDS),
         demands_quota=settings.require_tenant_quota,
     )
+    reconcilers = _reconcilers(settings, kube, gather, ledger, models, queue)
+    return Operator(
+        settings=settings,
+        queue=queue,
+        workers=Workers(queue, Controllers(store, kube, reconcilers), settings.workers),
+        resync=resync,
+        leader=Leader(kube, settings),
+        models=models,
+        gpus=ledger,
+        preflights=preflights,
+        health=_health(settings, queue, resync),
+        watch=partial(watch, observer(store, queue, resync.relisted), credentials),
+    )
+
+
+def _installation(settings: Settings) -> Installation:
+    return Installation(
+        pod_files(), settings.hub_endpoint, settings.require_license_policy, settings.network_peers
+    )
+
+
+def _reconcilers(
+    settings: Settings, kube: Kube, gather: Gather, ledger: GpuLedger, models: Models, queue: Queue[ObjectKey]
+) -> dict[str, Reconciler]:
+    """Return who reconciles which kind."""
+    store = gather.store
+    apply, look = Apply(kube, store.upsert), partial(traffic, store)
     reconcile = Reconcile(
         store=store,
         gather=gather,
@@ -120,33 +143,20 @@ def _operator(
         models=models,
         gpus=ledger,
     )
-    look = partial(traffic, store)
-    tenant_quotas = TenantQuotas(store, ledger, apply, kube, queue.add, look, _now)
-    gateways = Gateways(store, look, apply)
-    reconcilers: dict[str, Reconciler] = {
+    return {
         MODEL_DEPLOYMENT.name: reconcile,
-        TENANT_QUOTA.name: tenant_quotas,
-        GATEWAY.name: gateways,
+        TENANT_QUOTA.name: TenantQuotas(store, ledger, apply, kube, queue.add, look, _now),
+        GATEWAY.name: Gateways(store, look, apply),
     }
-    controllers = Controllers(store, kube, reconcilers)
-    health = Health(
+
+
+def _health(settings: Settings, queue: Queue[ObjectKey], resync: Resync) -> Health:
+    return Health(
         oldest_reconcile=queue.oldest_running,
         resync_age=lambda: time.monotonic() - resync.attempted_at,
         lost_watches=resync.lost_watches,
         filled=lambda: resync.filled,
         settings=settings,
-    )
-    return Operator(
-        settings=settings,
-        queue=queue,
-        workers=Workers(queue, controllers, settings.workers),
-        resync=resync,
-        leader=Leader(kube, settings),
-        models=models,
-        gpus=ledger,
-        preflights=preflights,
-        health=health,
-        watch=partial(watch, observer(store, queue, resync.relisted), credentials),
     )
 
 
