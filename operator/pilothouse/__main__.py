@@ -105,7 +105,12 @@ def _operator(
         lambda quota: queue.add_after(quota, SETTLE_SECONDS),
         demands_quota=settings.require_tenant_quota,
     )
-    reconcilers = _reconcilers(settings, kube, gather, ledger, models, queue)
+    apply, look = Apply(kube, store.upsert), partial(traffic, store)
+    reconcilers: dict[str, Reconciler] = {
+        MODEL_DEPLOYMENT.name: _reconcile(settings, kube, gather, ledger, models),
+        TENANT_QUOTA.name: TenantQuotas(store, ledger, apply, kube, queue.add, look, _now),
+        GATEWAY.name: Gateways(store, look, apply),
+    }
     return Operator(
         settings=settings,
         queue=queue,
@@ -126,28 +131,19 @@ def _installation(settings: Settings) -> Installation:
     )
 
 
-def _reconcilers(
-    settings: Settings, kube: Kube, gather: Gather, ledger: GpuLedger, models: Models, queue: Queue[ObjectKey]
-) -> dict[str, Reconciler]:
-    """Return who reconciles which kind."""
-    store = gather.store
-    apply, look = Apply(kube, store.upsert), partial(traffic, store)
-    reconcile = Reconcile(
-        store=store,
+def _reconcile(settings: Settings, kube: Kube, gather: Gather, ledger: GpuLedger, models: Models) -> Reconcile:
+    see = gather.store.upsert
+    return Reconcile(
+        store=gather.store,
         gather=gather,
         decide=Decisions(plan, invalid),
-        record=Record(kube, store.upsert),
-        apply=apply,
+        record=Record(kube, see),
+        apply=Apply(kube, see),
         kube=kube,
         events=Events(kube, settings.identity, _now),
         models=models,
         gpus=ledger,
     )
-    return {
-        MODEL_DEPLOYMENT.name: reconcile,
-        TENANT_QUOTA.name: TenantQuotas(store, ledger, apply, kube, queue.add, look, _now),
-        GATEWAY.name: Gateways(store, look, apply),
-    }
 
 
 def _health(settings: Settings, queue: Queue[ObjectKey], resync: Resync) -> Health:
