@@ -131,7 +131,9 @@ def _installation(settings: Settings) -> Installation:
     )
 
 
-def _reconcile(settings: Settings, kube: Kube, gather: Gather, ledger: GpuLedger, models: Models) -> Reconcile:
+def _reconcile(
+    settings: Settings, kube: Kube, gather: Gather, ledger: GpuLedger, models: Models
+) -> Reconcile:
     see = gather.store.upsert
     return Reconcile(
         store=gather.store,
