@@ -74,7 +74,7 @@ def test_an_edit_to_a_denied_license_leaves_what_serves_and_starts_nothing(team:
     team.wait_ready("edited")
     [pod] = team.pods("edited")
 
-    team.apply(declared(team, "edited", FORBIDDEN, replicas=2))
+    team.apply(declared(team, "edited", FORBIDDEN))
     team.wait_reason("edited", Reason.LICENSE_DENIED)
     assert [each["metadata"]["uid"] for each in team.pods("edited")] == [pod["metadata"]["uid"]]
     assert team.pods_ever_made("edited") == 1
