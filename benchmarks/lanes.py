@@ -27,14 +27,14 @@ SECONDS = 60
 FILLING = 20
 """Seconds in which the flood fills every place and every queue before anything is measured."""
 
-STEP_MS = 40
+STEP_MS = 150
 COSTS = {"VLLM_SIM_DECODE_MS": str(STEP_MS), "VLLM_SIM_PREFILL_US_PER_TOKEN": "500"}
 """Slow for the clock and cheap for the cores: a step is waited for, not computed."""
 COMPLETION = Asking(calls=((4, True),))
 COMPLETIONS_PER_MINUTE = 600
-TOKENS = 240
+TOKENS = 100
 SYNTHESIS = Asking(calls=((TOKENS, False),), prompt=PROMPT * 8)
-PLACES = {"completion": 16, "synthesis": 4}
+PLACES = {"completion": 32, "synthesis": 4}
 QUEUED = 8
 CAPACITY_PER_MINUTE = 60 * PLACES["synthesis"] / (TOKENS * STEP_MS / 1000)
 FLOOD = 10

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from uuid import uuid4
 
 import aiohttp
 
@@ -68,6 +69,8 @@ class Load:
         self._url = f"{url}/completions"
         self._pause = 60 / per_minute
         self._asking = asking
+        # No prompt is asked twice, by another load neither: what an engine has in its cache comes sooner.
+        self._mark = uuid4().hex[:8]
         self._stopped = asyncio.Event()
 
     async def run(self) -> None:
@@ -93,7 +96,7 @@ class Load:
         return aiohttp.ClientSession(connector=connector, headers=self._asking.headers)
 
     async def _call(self, http: aiohttp.ClientSession, number: int, tokens: int, *, stream: bool) -> None:
-        body = ask(prompt=f"# {number}\n{self._asking.prompt}", max_tokens=tokens, stream=stream)
+        body = ask(prompt=f"# {self._mark} {number}\n{self._asking.prompt}", max_tokens=tokens, stream=stream)
         began = time.time()
         try:
             self.answers.append(await _ask(http, self._url, body, began))

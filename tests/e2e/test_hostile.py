@@ -12,7 +12,7 @@ from yarl import URL
 
 from e2e.engines import RUNNING, WAITING, counts
 from e2e.hostile import Door, Outcome, storm
-from e2e.manifests import Object, model_deployment
+from e2e.manifests import SMALL, Object, model_deployment
 from e2e.team import Team
 from e2e.traffic import Steady, steady
 from harness.shell import wait_for
@@ -20,8 +20,10 @@ from pilothouse.names import ENGINE_PORT
 
 NAME = "coder"
 EACH = 5000
-BEHIND_THE_GUARD = ("tokenize", "detokenize", "invocations", "sim/faults", "v1/embeddings", "docs", "load")
-BEHIND_THE_GATEWAY = (*BEHIND_THE_GUARD, "metrics", "health", "version", "pilothouse/about")
+BEHIND_THE_GUARD = ("tokenize", "detokenize", "invocations", "v1/embeddings", "docs", "load")
+BEHIND_THE_GATEWAY = (*BEHIND_THE_GUARD, "sim/faults", "metrics", "health", "version", "pilothouse/about")
+ROOMY = SMALL | {"memory": "1Gi"}
+"""Megabytes of many clients at once are a part of the attack; other tests' engines have no room for them."""
 DOORS = ("gateway", "pod")
 
 
@@ -37,7 +39,7 @@ class Storm:
 
 @pytest.fixture(scope="module")
 def stormed(team: Team, gateway_url: str) -> Storm:
-    team.apply(model_deployment(NAME, team.namespace, team.lane))
+    team.apply(model_deployment(NAME, team.namespace, team.lane, resources=ROOMY))
     team.wait_ready(NAME)
     [pod] = team.pods(NAME)
     gateway, prefix = URL(gateway_url), f"/{team.namespace}/{NAME}"
