@@ -7,19 +7,21 @@ from typing import Any
 from builders import manifest
 from harness.shell import HarnessError, wait_for
 from integration.loop.control_plane import ControlPlane
-from pilothouse.kinds import CHILDREN
-from pilothouse.names import DEPLOYMENT, MANAGED_BY, MANAGED_BY_VALUE
+from pilothouse import names
+from pilothouse.kinds import (
+    CONFIG_MAP,
+    CONTROLLER_REVISION,
+    DEPLOYMENT,
+    HTTP_ROUTE,
+    POD_DISRUPTION_BUDGET,
+    SERVICE,
+    Kind,
+)
 
 Object = dict[str, Any]
 
-KINDS = (
-    "configmaps",
-    "controllerrevisions.apps",
-    "deployments",
-    "httproutes",
-    "poddisruptionbudgets",
-    "services",
-)
+CHILDREN = (CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, POD_DISRUPTION_BUDGET, SERVICE)
+"""The kinds of which every model with a route has a child, whatever tenants and gateways there are."""
 
 
 @dataclass
@@ -61,7 +63,7 @@ class Team:
     def children(self, name: str = "qwen-coder") -> dict[tuple[str, str], Object]:
         """Return the live children by kind and name."""
         kinds = ",".join(self._served())
-        selector = f"--selector={MANAGED_BY}={MANAGED_BY_VALUE},{DEPLOYMENT}={name}"
+        selector = f"--selector={names.MANAGED_BY}={names.MANAGED_BY_VALUE},{names.DEPLOYMENT}={name}"
         items = json.loads(self.kubectl("get", kinds, selector, "--output=json"))["items"]
         return {(item["kind"], item["metadata"]["name"]): item for item in items}
 
@@ -97,5 +99,9 @@ class Team:
         try:
             self.plane.kubectl("get", "crd", "httproutes.gateway.networking.k8s.io")
         except HarnessError:
-            return [kind for kind in KINDS if kind != "httproutes"]
-        return list(KINDS)
+            return [_resource(kind) for kind in CHILDREN if kind is not HTTP_ROUTE]
+        return [_resource(kind) for kind in CHILDREN]
+
+
+def _resource(kind: Kind) -> str:
+    return f"{kind.plural}.{kind.group}".rstrip(".")
