@@ -3,9 +3,10 @@
 import asyncio
 import json
 
+from children import OF_A_MODEL
 from harness.api import Api, Object
 from harness.shell import HarnessError
-from pilothouse.kinds import CHILDREN, DEPLOYMENT, MODEL_DEPLOYMENT
+from pilothouse.kinds import DEPLOYMENT, MODEL_DEPLOYMENT
 from pilothouse.names import DEPLOYMENT as OWNER_LABEL
 
 DEADLINE_SECONDS = 240
@@ -30,7 +31,7 @@ async def children(api: Api, namespace: str) -> Object:
     """Every child in the namespace as declared, by kind and name; the namespace's name is taken out."""
     found = {
         f"{kind.name} {child['metadata']['name']}": _declared(child)
-        for kind in CHILDREN
+        for kind in OF_A_MODEL
         for child in (await api.get(kind.path(namespace)))["items"]
     }
     comparable: Object = json.loads(json.dumps(found, sort_keys=True).replace(namespace, "namespace"))

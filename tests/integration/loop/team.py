@@ -5,23 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from builders import manifest
+from children import OF_A_MODEL
 from harness.shell import HarnessError, wait_for
 from integration.loop.control_plane import ControlPlane
 from pilothouse import names
-from pilothouse.kinds import (
-    CONFIG_MAP,
-    CONTROLLER_REVISION,
-    DEPLOYMENT,
-    HTTP_ROUTE,
-    POD_DISRUPTION_BUDGET,
-    SERVICE,
-    Kind,
-)
+from pilothouse.kinds import HTTP_ROUTE, Kind
 
 Object = dict[str, Any]
-
-CHILDREN = (CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, POD_DISRUPTION_BUDGET, SERVICE)
-"""The kinds of which every model with a route has a child, whatever tenants and gateways there are."""
 
 
 @dataclass
@@ -82,7 +72,7 @@ class Team:
 
     def wait_for_children(self, *names: str, seconds: float = 30, missing: tuple[str, ...] = ()) -> None:
         """Wait until ModelDeployments have a child of every kind, but for the missing ones."""
-        wanted = {kind.name for kind in CHILDREN} - {*missing}
+        wanted = {kind.name for kind in OF_A_MODEL} - {*missing}
         for name in names or ("qwen-coder",):
             wait_for(
                 f"the children of {name}",
@@ -99,8 +89,8 @@ class Team:
         try:
             self.plane.kubectl("get", "crd", "httproutes.gateway.networking.k8s.io")
         except HarnessError:
-            return [_resource(kind) for kind in CHILDREN if kind is not HTTP_ROUTE]
-        return [_resource(kind) for kind in CHILDREN]
+            return [_resource(kind) for kind in OF_A_MODEL if kind is not HTTP_ROUTE]
+        return [_resource(kind) for kind in OF_A_MODEL]
 
 
 def _resource(kind: Kind) -> str:

@@ -2,11 +2,12 @@
 
 import pytest
 
+from children import OF_A_MODEL
 from harness.shell import wait_for
 from integration.loop.conftest import SYSTEM, StartOperator
 from integration.loop.control_plane import ControlPlane
 from integration.loop.process import OperatorProcess
-from integration.loop.team import CHILDREN, Team
+from integration.loop.team import Team
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_a_leader_that_is_asked_to_stop_finishes_what_it_has_begun(
     assert operator.terminate() == 0
     for name in names:
         kinds = {kind for kind, _ in team.children(name)}
-        assert len(kinds) in (0, len(CHILDREN)), f"{name} was left half done: {kinds}"
+        assert len(kinds) in (0, len(OF_A_MODEL)), f"{name} was left half done: {kinds}"
 
 
 def test_a_restarted_container_takes_up_its_own_lease_at_once(start_operator: StartOperator) -> None:
