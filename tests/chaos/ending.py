@@ -6,7 +6,7 @@ import json
 from children import OF_A_MODEL
 from harness.api import Api, Object
 from harness.shell import HarnessError
-from pilothouse.kinds import DEPLOYMENT, MODEL_DEPLOYMENT
+from pilothouse.kinds import CHILDREN_SELECTOR, DEPLOYMENT, MODEL_DEPLOYMENT
 from pilothouse.names import DEPLOYMENT as OWNER_LABEL
 
 DEADLINE_SECONDS = 240
@@ -32,7 +32,7 @@ async def children(api: Api, namespace: str) -> Object:
     found = {
         f"{kind.name} {child['metadata']['name']}": _declared(child)
         for kind in OF_A_MODEL
-        for child in (await api.get(kind.path(namespace)))["items"]
+        for child in (await api.get(kind.path(namespace), labelSelector=CHILDREN_SELECTOR))["items"]
     }
     comparable: Object = json.loads(json.dumps(found, sort_keys=True).replace(namespace, "namespace"))
     return comparable

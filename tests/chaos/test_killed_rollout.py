@@ -106,6 +106,8 @@ async def promoted(made: Stage) -> None:
 
 
 async def rolled_back(made: Stage) -> None:
+    """Begin when the good one is half-way: what it passed while the operator was away is met again."""
+    await made.until(GOOD, lambda story: RolloutState.PAUSED in story.states, DEADLINE)
     await made.declare(BAD, model=model(fresh_commit()))
     story = await made.at(BAD, RolloutState.PAUSED, DEADLINE)
     await made.fault(BAD, story.canary, unhealthy=True)
