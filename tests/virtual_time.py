@@ -47,3 +47,10 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 def now() -> float:
     """Return the virtual time in seconds."""
     return asyncio.get_running_loop().time()
+
+
+def pass_while_busy(seconds: float) -> None:
+    """Let time pass as it does for code that keeps the loop busy."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    loop.skip(seconds)

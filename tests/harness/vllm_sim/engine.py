@@ -1,7 +1,9 @@
 """The engine: one task that schedules steps, lets each take its time, and hands out the tokens.
 
 How long a step takes is the only thing invented here: a fixed part, a part per request in the batch, and a
-part per prompt token. What follows from it, queueing and batching, is the scheduler's.
+part per prompt token. What follows from it, queueing and batching, is the scheduler's. A step begins where
+the one before it ended, whatever this process did meanwhile: vLLM's API server is a process of its own, whose
+work makes no step longer.
 """
 
 import asyncio
@@ -75,6 +77,7 @@ class Engine:
         self._generations: dict[Request, Generation] = {}
         self._late: dict[Request, float] = {}
         self._accepted = 0
+        self._free_at = 0.0
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -125,6 +128,7 @@ class Engine:
 
     async def run(self) -> NoReturn:
         """Take steps for ever."""
+        self._free_at = time.monotonic()
         while True:
             if self.faults.out_of_memory:
                 crash(OUT_OF_MEMORY)
@@ -160,7 +164,8 @@ class Engine:
     async def _take(self, step: Step) -> None:
         decoding = sum(self._has_output(request) for request in step.shares)
         prompt_tokens = sum(step.shares.values()) - decoding
-        await asyncio.sleep(self._costs.of(len(step.shares), prompt_tokens))
+        self._free_at += self._costs.of(len(step.shares), prompt_tokens)
+        await asyncio.sleep(max(0, self._free_at - time.monotonic()))
         sampled = [self._generations[request] for request in self._scheduler.advance(step)]
         finished_prompts = [generation for generation in sampled if not generation.output.length]
         computed = sum(len(g.order.prompt) - g.request.cached for g in finished_prompts)
@@ -254,6 +259,7 @@ class Engine:
         due = min(self._late.values(), default=None)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), due and max(0, due - time.monotonic()))
+        self._free_at = time.monotonic()
 
     def _has_output(self, request: Request) -> bool:
         return request.remaining == 1 and self._generations[request].output.length > 0

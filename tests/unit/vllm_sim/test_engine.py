@@ -1,11 +1,13 @@
 """The engine: what is generated, what is refused, and what each fault does."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
 import pytest
 
+import virtual_time
 from harness.vllm_sim import engine as engine_module
 from harness.vllm_sim import flags
 from harness.vllm_sim.config import engine_config
@@ -168,6 +170,21 @@ async def test_a_slowed_request_holds_up_no_other(start: Start, monkeypatch: pyt
         if name not in slow:
             assert len(await answered(calls[name])) == 4
     assert value(engine, "num_requests_running") == len(slow)
+
+
+def test_what_the_api_server_does_meanwhile_makes_no_step_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def seconds_for_an_answer() -> float:
+        config = engine_config(flags.parse(["serve", "some/model"]))
+        engine = Engine(config, Costs(step=0.01, request=0, prompt_token=0), Metrics(config), Faults())
+        running = asyncio.create_task(engine.run())
+        busy = itertools.cycle((0.015, 0))
+        async for _ in engine.generate([order(max_tokens=10)]).pieces():
+            virtual_time.pass_while_busy(next(busy))
+        running.cancel()
+        return virtual_time.now()
+
+    monkeypatch.setattr(engine_module.time, "monotonic", virtual_time.now)
+    assert virtual_time.run(seconds_for_an_answer()) == pytest.approx(9 * 0.01 + 0.015)
 
 
 async def test_the_engine_crashes_after_so_many_requests(
