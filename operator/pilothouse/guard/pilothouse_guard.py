@@ -51,7 +51,8 @@ ABOUT: Final = "/pilothouse/about"
 PROBES: Final = "/pilothouse/probes"
 
 SMALLEST_BODY_BOUND: Final = 1 << 20
-BODY_BYTES_PER_TOKEN: Final = 64
+BYTES_PER_TOKEN: Final = 64
+"""More than prompts of code ever have; what is longer is refused without being counted."""
 LONGEST_TRACE: Final = 4096
 MOST_SEGMENTS: Final = 64
 LARGEST_COUNT: Final = 1 << 31
@@ -175,7 +176,7 @@ class Settings:
     @property
     def body_bound(self) -> int:
         """The longest body of a request, in bytes."""
-        return max(SMALLEST_BODY_BOUND, BODY_BYTES_PER_TOKEN * self.max_input)
+        return max(SMALLEST_BODY_BOUND, BYTES_PER_TOKEN * self.max_input)
 
 
 def parse_settings(raw: bytes) -> Settings:
@@ -1571,6 +1572,7 @@ class Guard:
         generation.trace = trace_of(scope)
         raw = await client.body(settings.body_bound)
         order = read_order(generation.path, raw, settings)
+        _check_size(order, BYTES_PER_TOKEN * settings.max_input)
         order.body["cache_salt"] = self._salt(generation.caller, order)
         body = _payload(order)
         generation.order = order
@@ -1668,6 +1670,14 @@ def _payload(order: Order) -> bytes:
         raise Refusal(
             400, "invalid_json", "The body has a number that is too large, or is nested too deep."
         ) from None
+
+
+def _check_size(order: Order, cap: int) -> None:
+    """Keep from the tokenizer what is far too long anyway, so that nobody's prompt waits for it there."""
+    characters = sum(map(len, order.texts))
+    if characters > cap:
+        message = f"The prompt has {characters} characters, but at most {cap} are read here."
+        raise Refusal(400, "context_length_exceeded", message)
 
 
 def _check_length(tokens: int | None, cap: int) -> None:

@@ -19,7 +19,7 @@ from pilothouse.plan.observed import Object, ObjectKey, key_of
 from pilothouse.plan.types import Plan
 
 SMALLEST_BODY_BOUND: Final = 1 << 20
-BODY_BYTES_PER_TOKEN: Final = 64
+BYTES_PER_TOKEN: Final = 64
 """The guard's own bound of a body, which a test compares."""
 
 
@@ -89,7 +89,7 @@ class Traffic:
             name=gateway.name,
             annotations=annotations_of(self.gateways.get(gateway)),
             tenants=tenants_of(quotas),
-            largest_body=max(SMALLEST_BODY_BOUND, BODY_BYTES_PER_TOKEN * tokens),
+            largest_body=max(SMALLEST_BODY_BOUND, BYTES_PER_TOKEN * tokens),
             live=live_parts(self.parts.get(gateway, {})),
         )
 

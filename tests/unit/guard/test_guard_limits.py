@@ -54,6 +54,18 @@ async def test_a_text_over_the_cap_is_refused_with_both_numbers(guarded: Guarded
     assert setup.line.items() >= {"tokensIn": 101, "tokensOut": 0}.items()
 
 
+async def test_a_text_far_over_the_cap_never_gets_to_the_tokenizer(guarded: Guarded) -> None:
+    setup = guarded()
+    assert (await setup.complete(prompt="a" * 6400)).error["code"] == "context_length_exceeded"
+    assert len(setup.engine.questions) == 1
+    for prompt in ("a" * 6401, ["a" * 3200, "b" * 3201]):
+        answer = await setup.complete(prompt=prompt)
+        assert (answer.status, answer.error["code"]) == (400, "context_length_exceeded")
+        assert "6401 characters" in answer.error["message"]
+        assert "6400" in answer.error["message"]
+    assert len(setup.engine.questions) == 1
+
+
 async def test_special_tokens_are_counted_as_they_will_be(guarded: Guarded) -> None:
     setup = guarded()
     await setup.complete(prompt="a" * 100, add_special_tokens=False)

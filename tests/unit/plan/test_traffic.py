@@ -13,7 +13,7 @@ from pilothouse.guard import pilothouse_guard as guard
 from pilothouse.plan.enforcement import enforcement
 from pilothouse.plan.observed import Object, ObjectKey, key_of
 from pilothouse.plan.traffic import (
-    BODY_BYTES_PER_TOKEN,
+    BYTES_PER_TOKEN,
     SMALLEST_BODY_BOUND,
     RoutedModel,
     Traffic,
@@ -131,10 +131,10 @@ def test_tenants_stand_in_the_order_in_which_they_came() -> None:
 
 def test_the_longest_body_is_that_of_the_lane_with_the_longest_prompts() -> None:
     seen = traffic(quota(), models=(model(), model(name="batch", lane="synthesis")))
-    assert seen.use(GATEWAY).largest_body == 100_000 * guard.BODY_BYTES_PER_TOKEN
-    assert (SMALLEST_BODY_BOUND, BODY_BYTES_PER_TOKEN) == (
+    assert seen.use(GATEWAY).largest_body == 100_000 * guard.BYTES_PER_TOKEN
+    assert (SMALLEST_BODY_BOUND, BYTES_PER_TOKEN) == (
         guard.SMALLEST_BODY_BOUND,
-        guard.BODY_BYTES_PER_TOKEN,
+        guard.BYTES_PER_TOKEN,
     )
 
 
