@@ -53,7 +53,8 @@ PROBES: Final = "/pilothouse/probes"
 SMALLEST_BODY_BOUND: Final = 1 << 20
 BYTES_PER_TOKEN: Final = 64
 """More than prompts of code ever have; what is longer is refused without being counted."""
-LONGEST_TRACE: Final = 4096
+LONGEST_TRACE: Final = 2048
+"""In bytes: with it a line of the log is below the 4096 that a pipe takes as one, whatever others write."""
 MOST_SEGMENTS: Final = 64
 LARGEST_COUNT: Final = 1 << 31
 MOST_WAITING: Final = 1024

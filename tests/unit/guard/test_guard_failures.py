@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import select
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -10,8 +11,8 @@ from typing import NoReturn
 import pytest
 
 from pilothouse.guard import pilothouse_guard
-from pilothouse.guard.pilothouse_guard import Places
-from unit.guard.standin import PINS, Client, Engine, Setup, until
+from pilothouse.guard.pilothouse_guard import LONGEST_TRACE, Places
+from unit.guard.standin import PINS, Client, Engine, Setup, settings, until
 
 Guarded = Callable[..., Setup]
 SECRET = "sesame-0pen-4711"  # noqa: S105 -- what must not be found again
@@ -281,6 +282,28 @@ async def test_a_prompt_that_was_cut_on_its_way_shows(guarded: Guarded) -> None:
     assert setup.line["packing"].items() >= {"total": 500, "difference": -495, "truncated": True}.items()
 
 
+async def test_the_longest_line_is_one_that_a_pipe_takes_as_one(guarded: Guarded) -> None:
+    """All that is in it as long as the API and the guard let it be."""
+    setup = guarded()
+    content = settings()
+    content["identity"] = content["identity"] | {
+        "revision": "r" * 63,
+        "model": "m" * 128,
+        "modelRevision": "sha256:" + "0" * 64,
+        "tokenizerRevision": "sha256:" + "0" * 64,
+        "licenseID": "l" * 400,
+        "queueClass": "q" * 253,
+    }
+    (setup.folder / "settings.json").write_text(json.dumps(content))
+    segments = [{"name": "n" * 62, "tokens": 1}] * 23
+    trace = json.dumps({"segments": segments}, separators=(",", ":"))
+    names = ("x-pilothouse-tenant", "x-pilothouse-user", "x-request-id")
+    headers = dict.fromkeys(names, "c" * 128) | {"x-packing-trace": trace}
+    assert (await setup.complete(headers)).status == 200
+    assert LONGEST_TRACE - 100 < len(trace) <= LONGEST_TRACE
+    assert 3000 < len(json.dumps(setup.line, separators=(",", ":"))) < select.PIPE_BUF
+
+
 @pytest.mark.parametrize(
     "trace",
     [
@@ -295,8 +318,8 @@ async def test_a_prompt_that_was_cut_on_its_way_shows(guarded: Guarded) -> None:
         '{"segments": [{"name": "a"}]}',
         '{"segments": [], "total": 1' + "0" * 400 + "}",
         json.dumps({"segments": [{"name": "a", "tokens": 1}] * 65}),
-        json.dumps({"segments": [], "note": "x" * 4096}),
-        "[" * 4000,
+        json.dumps({"segments": [], "note": "x" * 2048}),
+        "[" * 2000,
     ],
 )
 async def test_a_packing_trace_of_another_form_is_refused(guarded: Guarded, trace: str) -> None:
