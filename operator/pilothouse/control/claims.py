@@ -9,6 +9,7 @@ from pilothouse.kinds import QUEUE_CLASS
 from pilothouse.observe.store import Store
 from pilothouse.plan.gpuqueue import Claim
 from pilothouse.plan.gpuroom import GpuNeed
+from pilothouse.plan.gpus import Gpus
 from pilothouse.plan.observed import ObjectKey
 
 _NOTHING = GpuNeed()
@@ -59,10 +60,10 @@ class Claims:
         self._needs.clear()
         self._known.clear()
 
-    def held(self, key: ObjectKey) -> int:
+    def held(self, key: ObjectKey) -> Gpus:
         """Count the GPUs that one asks for already, or was promised."""
-        asked = sum(each.asked for each in self._store.holdings.of(key))
-        return max(asked, self._needs.get(key, _NOTHING).reserved)
+        asked = Gpus.counted((each.lane, each.asked) for each in self._store.holdings.of(key))
+        return asked | self._needs.get(key, _NOTHING).reserved
 
     def _mark(self, key: ObjectKey) -> None:
         if key.namespace in self._known:
@@ -79,23 +80,23 @@ class Claims:
         """Put together what one has; who has not been looked at yet wants what it declares."""
         ask, held = self._store.holdings.asks(key.namespace).get(key), self._store.holdings.of(key)
         name = f"{key.namespace}/{key.name}"
-        there = sum(max(each.asked, each.active) for each in held)
+        there = Gpus.counted((each.lane, max(each.asked, each.active)) for each in held)
         if not ask:
             lane = held[0].lane if held else ""
-            return Claim(name, lane, self._priority(lane), "", there, there) if held else None
+            return Claim(name, lane, self._priority(lane), "", there, there, there) if held else None
         has = self.held(key)
         known = self._needs.get(key)
-        need = known or GpuNeed(0, ask.gpus, max(1, ask.unit))
+        need = known or GpuNeed(wanted=Gpus.counted([(ask.lane, ask.gpus)]), unit=max(1, ask.unit))
         return Claim(
             name=name,
-            lane=ask.lane,
+            lane=_short_in(ask.lane, need.wanted, has),
             priority=self._priority(ask.lane),
             since=ask.since,
             held=has,
             wanted=need.wanted,
+            booked=has | there,
             unit=need.unit,
             resumes=ask.rolls_out and not known,
-            leaving=max(0, there - has),
         )
 
     def _see_priorities(self) -> None:
@@ -113,6 +114,12 @@ class Claims:
 def all_of(claims: Claims, namespaces: Iterable[str]) -> dict[ObjectKey, Claim]:
     """Return the claims of several namespaces."""
     return {key: claim for namespace in namespaces for key, claim in claims.of(namespace).items()}
+
+
+def _short_in(declared: str, wanted: Gpus, held: Gpus) -> str:
+    """Say in which lane one waits: the declared one, unless only what serves in another wants more."""
+    short = [lane for lane, gpus in wanted.lanes.items() if gpus > held.within(lane)]
+    return declared if declared in short or not short else short[0]
 
 
 def _read(store: Store, lane: str) -> int:

@@ -18,8 +18,9 @@ from pilothouse.control.claims import Claims, all_of
 from pilothouse.names import Reason
 from pilothouse.observe.store import Store
 from pilothouse.plan.cause import Cause
-from pilothouse.plan.gpuqueue import Limits, turn_of, turns
+from pilothouse.plan.gpuqueue import turns, vacancy
 from pilothouse.plan.gpuroom import GpuNeed
+from pilothouse.plan.gpus import Limits
 from pilothouse.plan.observed import Object, ObjectKey
 from pilothouse.plan.room import Room
 from pilothouse.plan.tenantquota import NamespaceUse, Tenant
@@ -48,10 +49,9 @@ class GpuLedger:
     def room(self, key: ObjectKey) -> Room:
         """Return what a ModelDeployment may have now; `take` must follow before anything else happens."""
         quotas = self._store.quotas(key.namespace)
-        held = self._claims.held(key)
         closed = self._closed(quotas, key.namespace)
         if closed:
-            return Room(tenant=_names(quotas), most=held, held=held, limit=held, closed=closed)
+            return self._shut(key, _names(quotas), closed)
         if not quotas:
             return Room()
         [quota] = quotas
@@ -98,6 +98,13 @@ class GpuLedger:
         dealt = turns(tenant.limits, tenant.claims) if tenant.limits else ()
         return [_key(turn.claim.name) for turn in dealt if turn.granted]
 
+    def _shut(self, key: ObjectKey, tenant: str, closed: Cause) -> Room:
+        """Leave one what it has, in the lanes where it has it."""
+        held, ask = self._claims.held(key), self._store.holdings.asks(key.namespace).get(key)
+        lanes = {**({ask.lane: 0} if ask else {}), **held.lanes}
+        most = Limits(held.total, lanes)
+        return Room(tenant=tenant, most=most, held=held, limit=most, closed=closed)
+
     def _limited(self, key: ObjectKey, quota: ObjectKey, spec: TenantQuotaSpec) -> Room:
         live = self._store.get(quota)
         children = self._store.children(quota, live["metadata"]["uid"]).values() if live else ()
@@ -105,18 +112,9 @@ class GpuLedger:
         claims = all_of(self._claims, spec.namespaces)
         me = claims.pop(key, None)
         if not limits or not me:
-            return Room(tenant=quota.name, most=0)
-        turn = turn_of(me, limits, claims.values())
-        in_lane = me.held + sum(other.held for other in claims.values() if other.lane == me.lane)
-        return Room(
-            tenant=quota.name,
-            most=me.held + turn.granted,
-            held=me.held,
-            limit=limits.of(me.lane),
-            position=turn.position,
-            ahead=turn.ahead,
-            excess=max(0, in_lane - limits.lanes.get(me.lane, in_lane)),
-        )
+            return Room(tenant=quota.name, most=Limits(0))
+        most, position, ahead = vacancy(me, limits, claims.values())
+        return Room(quota.name, most, me.held, limits, position, ahead)
 
     def _closed(self, quotas: list[ObjectKey], namespace: str) -> Cause | None:
         if len(quotas) > 1:

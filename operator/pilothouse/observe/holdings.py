@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from pilothouse.kinds import DEPLOYMENT, MODEL_DEPLOYMENT
-from pilothouse.names import QUEUE_CLASS
 from pilothouse.plan.capacity import Strategy
-from pilothouse.plan.gpuroom import gpus_by_resource
+from pilothouse.plan.gpuroom import gpus_by_resource, lane_of
 from pilothouse.plan.observed import Object, ObjectKey
 
 _DEFAULT_RESOURCE = "nvidia.com/gpu"
@@ -116,7 +115,7 @@ def _holding(deployment: Object, owner: ObjectKey) -> Holding:
     each = sum(gpus.values())
     return Holding(
         owner=owner,
-        lane=((template.get("metadata") or {}).get("labels") or {}).get(QUEUE_CLASS, ""),
+        lane=lane_of(template),
         resource=next(iter(gpus), _DEFAULT_RESOURCE),
         asked=_count(spec.get("replicas", 1)) * each,
         active=_count((deployment.get("status") or {}).get("replicas", 0)) * each,

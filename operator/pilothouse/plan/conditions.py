@@ -232,7 +232,7 @@ def _quota_reserved(observed: Observed, need: GpuNeed) -> Finding:
     if room.most is None:
         said = f"TenantQuota {room.tenant} does not limit GPUs" if room.tenant else _NO_QUOTA
         return holds(ConditionType.QUOTA_RESERVED, Reason.NOT_LIMITED, said)
-    message = f"TenantQuota {room.tenant}: {need.reserved} GPUs are reserved"
+    message = f"TenantQuota {room.tenant}: {need.reserved.total} GPUs are reserved"
     return holds(ConditionType.QUOTA_RESERVED, Reason.QUOTA_RESERVED, message)
 
 

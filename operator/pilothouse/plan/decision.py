@@ -15,6 +15,7 @@ from pilothouse.names import Reason, RolloutState, Verb, Verdict
 from pilothouse.plan.capacity import COMPARABLE_WEIGHT, NO_ROOM, Size, Sizing, Strategy
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.commands import Command
+from pilothouse.plan.gpus import Gpus
 from pilothouse.plan.position import Decision, Position, Promoted, RolledBack
 from pilothouse.plan.preflight import PreflightOutcome
 from pilothouse.plan.steps import FULL, capacity_at, comes_promotion, promotion, weight_at
@@ -54,7 +55,7 @@ class Situation:
     preflight: PreflightOutcome
     checks: tuple[CheckStatus, ...]
     sizing: Sizing
-    gpus: int
+    gpus: Gpus
     ready: Size
     lack: Cause | None
     route: Cause | None

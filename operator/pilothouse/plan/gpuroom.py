@@ -5,12 +5,13 @@ finds its GPUs. A rollout takes all that its way needs when it begins: two that 
 for each other for ever.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from pilothouse.names import ENGINE_CONTAINER, QUEUE_CLASS, Reason
 from pilothouse.plan.capacity import Strategy, strategy_of
 from pilothouse.plan.cause import Cause
+from pilothouse.plan.gpus import Gpus
 from pilothouse.plan.observed import Object, Observed
 from pilothouse.plan.revision import Revision
 from pilothouse.plan.room import Room
@@ -21,8 +22,8 @@ from pilothouse.plan.serving import asked_replicas
 class GpuNeed:
     """GPUs of one ModelDeployment: those it takes now, all it wants, and the least more that helps it."""
 
-    reserved: int = 0
-    wanted: int = 0
+    reserved: Gpus = field(default_factory=Gpus)
+    wanted: Gpus = field(default_factory=Gpus)
     unit: int = 1
 
 
@@ -35,7 +36,7 @@ class Course:
 
     strategy: Strategy
     replicas: int
-    gpus: int
+    gpus: Gpus
     lack: Cause | None
 
 
@@ -54,52 +55,58 @@ def gpus_by_resource(template: Object) -> dict[str, int]:
     }
 
 
+def lane_of(template: Object) -> str:
+    """Read the lane of a pod."""
+    return str(((template.get("metadata") or {}).get("labels") or {}).get(QUEUE_CLASS, ""))
+
+
 def course(
     observed: Observed, stable: Revision, canary: Revision, remembered: str = "", lack: Cause | None = None
 ) -> Course:
     """Decide where the canary's GPUs come from; `lack` is what keeps its pods from being ready."""
     room, spec = observed.room, observed.deployment.spec
-    old, new = gpus_of(stable.pod_template), gpus_of(canary.pod_template)
-    replicas = _affordable(room, spec.replicas, old)
-    surge, swap = replicas * (old + new), replicas * max(old, new)
+    replicas = _affordable(room, spec.replicas, stable)
+    old, new = _side(stable, replicas), _side(canary, replicas)
+    surge, swap = Gpus.counted([old, new]), Gpus.counted([old]) | Gpus.counted([new])
     strategy = strategy_of(spec.rollout.capacity, remembered, replicas, lack_of(room, surge) or lack)
     gpus = surge if strategy is Strategy.SURGE else swap
-    return Course(strategy, replicas, gpus, _no_way_into(room, stable, canary) or lack_of(room, gpus))
+    return Course(strategy, replicas, gpus, lack_of(room, gpus))
 
 
-def _no_way_into(room: Room, stable: Revision, canary: Revision) -> Cause | None:
-    """Say why a rollout can't bring its GPUs into another lane: that one has no room for them."""
-    lane = _lane_of(canary)
-    if not room.excess or lane == _lane_of(stable):
-        return None
-    said = f"TenantQuota {room.tenant}: with these pods lane {lane} would have {room.excess} GPUs too many"
-    return Cause(Reason.QUOTA_EXCEEDED, said)
+def _side(revision: Revision, replicas: int) -> tuple[str, int]:
+    """Return the lane of a revision, and the GPUs of so many of its pods."""
+    return lane_of(revision.pod_template), replicas * gpus_of(revision.pod_template)
 
 
-def _lane_of(revision: Revision) -> str:
-    return str(revision.pod_template["metadata"]["labels"].get(QUEUE_CLASS, ""))
-
-
-def _affordable(room: Room, replicas: int, gpus: int) -> int:
+def _affordable(room: Room, replicas: int, stable: Revision) -> int:
     """Return how many pods of stable the quota lets run, but at least one: a rollout is about these."""
+    lane, gpus = _side(stable, 1)
     if room.most is None or not gpus:
         return replicas
-    return min(replicas, max(1, room.most // gpus))
+    return min(replicas, max(1, room.most.of(lane) // gpus))
 
 
-def lack_of(room: Room, gpus: int) -> Cause | None:
+def lack_of(room: Room, gpus: Gpus) -> Cause | None:
     """Say why there can't be so many GPUs now, or None where there can."""
-    if room.most is None or gpus <= room.most:
+    if room.most is None:
         return None
-    return room.closed or _shortage(room, gpus)
+    for lane, most in room.most.lanes.items():
+        if gpus.within(lane) > most:
+            has = f"{room.held.within(lane)} of {gpus.within(lane)} GPUs in lane {lane}"
+            return _shortage(room, has, gpus.within(lane), room.limit.of(lane))
+    if gpus.total > room.most.total:
+        return _shortage(room, f"{room.held.total} of {gpus.total} GPUs", gpus.total, room.limit.total)
+    return None
 
 
-def _shortage(room: Room, gpus: int) -> Cause:
-    has = f"TenantQuota {room.tenant}: {room.held} of {gpus} GPUs are reserved"
-    if gpus > room.limit:
-        return Cause(Reason.QUOTA_EXCEEDED, f"{has}; its limit is {room.limit}")
+def _shortage(room: Room, has: str, wanted: int, limit: int) -> Cause:
+    if room.closed:
+        return room.closed
+    said = f"TenantQuota {room.tenant}: {has} are reserved"
+    if wanted > limit:
+        return Cause(Reason.QUOTA_EXCEEDED, f"{said}; its limit is {limit}")
     behind = f" behind {room.ahead}" if room.ahead else ""
-    return Cause(Reason.WAITING_FOR_QUOTA, f"{has}; position {room.position} in the queue{behind}")
+    return Cause(Reason.WAITING_FOR_QUOTA, f"{said}; position {room.position} in the queue{behind}")
 
 
 def allot(observed: Observed, wanted: Iterable[tuple[Revision, int]]) -> dict[str, int]:
@@ -107,38 +114,47 @@ def allot(observed: Observed, wanted: Iterable[tuple[Revision, int]]) -> dict[st
 
     More only as far as the room goes. What another one gives up counts when it has given it up.
     """
-    room, pods = observed.room, dict[str, int]()
-    budget = None if room.most is None else max(0, room.most - asked_gpus(observed))
+    pods = dict[str, int]()
+    left = observed.room.most.less(asked_gpus(observed)) if observed.room.most else None
     for revision, count in wanted:
-        have, each = asked_replicas(observed, revision.name), gpus_of(revision.pod_template)
+        have, (lane, each) = asked_replicas(observed, revision.name), _side(revision, 1)
         more = max(0, count - have)
-        if budget is not None and each:
-            more = min(more, budget // each)
-            budget -= more * each
+        if left and each:
+            more = min(more, max(0, left.of(lane)) // each)
+            left = left.less(Gpus.counted([(lane, more * each)]))
         pods[revision.name] = min(have, count) + more
     return pods
 
 
-def asked_gpus(observed: Observed) -> int:
+def asked_gpus(observed: Observed) -> Gpus:
     """Count the GPUs that the live Deployments ask for."""
-    return sum(
-        int(live["spec"].get("replicas", 1)) * gpus_of(live["spec"]["template"])
-        for live in observed.children_of_kind("Deployment")
-    )
+    return Gpus.counted(_asked(observed))
+
+
+def _asked(observed: Observed) -> Iterator[tuple[str, int]]:
+    for live in observed.children_of_kind("Deployment"):
+        template = live["spec"]["template"]
+        yield lane_of(template), int(live["spec"].get("replicas", 1)) * gpus_of(template)
 
 
 def need_of(
-    observed: Observed, wanted: Iterable[tuple[Revision, int]], pods: dict[str, int], rollout: int
+    observed: Observed, wanted: Iterable[tuple[Revision, int]], pods: dict[str, int], rollout: Gpus
 ) -> GpuNeed:
     """Return what the ModelDeployment takes; `rollout` is what one that runs, or waits for it, needs.
 
     It takes what it will ask for at the most on the way there: what grows may be sent before what shrinks.
     """
-    sides = [(revision, gpus_of(revision.pod_template), count) for revision, count in wanted]
-    all_wanted = max(rollout, sum(each * count for _, each, count in sides))
-    added = (each * (pods[side.name] - asked_replicas(observed, side.name)) for side, each, _ in sides)
-    at_most = asked_gpus(observed) + sum(more for more in added if more > 0)
-    kept = min(all_wanted, observed.room.held) if lack_of(observed.room, all_wanted) else all_wanted
-    reserved = max(at_most, kept)
-    by_pods = max((each for _, each, _ in sides), default=1)
-    return GpuNeed(reserved, all_wanted, unit=rollout - reserved if rollout > reserved else max(1, by_pods))
+    wanted = list(wanted)
+    all_wanted = rollout | Gpus.counted(_side(revision, count) for revision, count in wanted)
+    grown = (_side(side, pods[side.name] - asked_replicas(observed, side.name)) for side, _ in wanted)
+    at_most = Gpus.counted([*_asked(observed), *((lane, more) for lane, more in grown if more > 0)])
+    lacks = lack_of(observed.room, all_wanted)
+    reserved = at_most | (_kept(all_wanted, observed.room.held) if lacks else all_wanted)
+    by_pods = max((gpus_of(revision.pod_template) for revision, _ in wanted), default=1)
+    return GpuNeed(reserved, all_wanted, unit=rollout.beyond(reserved) or max(1, by_pods))
+
+
+def _kept(wanted: Gpus, held: Gpus) -> Gpus:
+    """Return what is kept of a promise until there is room for more: nothing that no lane has a use for."""
+    lanes = {lane: min(gpus, held.within(lane)) for lane, gpus in wanted.lanes.items()}
+    return Gpus(min(wanted.total, held.total, sum(lanes.values())), lanes)

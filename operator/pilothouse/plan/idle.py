@@ -10,6 +10,7 @@ from pilothouse.plan.capacity import Size, Sizing, refusal_in_place
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.fleet import gate, own_entry
 from pilothouse.plan.gpuroom import Course, course
+from pilothouse.plan.gpus import Gpus
 from pilothouse.plan.observed import Observed
 from pilothouse.plan.podstate import is_overdue
 from pilothouse.plan.position import beginning
@@ -45,7 +46,7 @@ def idle(observed: Observed, stable: Revision | None, target: Revision | None, r
     if wait:
         queued = _queued(observed)
         record = replace(record, rollout=_waiting(observed, queued, wait))
-        gpus = way.gpus if way.lack and wait.reason is way.lack.reason else 0
+        gpus = way.gpus if way.lack and wait.reason is way.lack.reason else Gpus()
         again = TURN if _waits(observed) else SOON
         return replace(resting, record=record, cause=wait, gpus=gpus, again=again)
     return _begun(observed, Canary(stable, target, target), way, record)

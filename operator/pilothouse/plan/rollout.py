@@ -7,6 +7,7 @@ from typing import Final
 from pilothouse.api.modeldeploymentstatus import RejectedRevision
 from pilothouse.plan.capacity import Size
 from pilothouse.plan.cause import Cause
+from pilothouse.plan.gpus import Gpus
 from pilothouse.plan.record import Record, rejection_of
 from pilothouse.plan.revision import Revision
 from pilothouse.plan.steps import FULL
@@ -37,7 +38,7 @@ class Rollout:
     former: tuple[Revision, ...] = ()
     weight: int = 0
     size: Size = field(default_factory=lambda: Size(0, 0))
-    gpus: int = 0
+    gpus: Gpus = field(default_factory=Gpus)
     record: Record = field(default_factory=Record)
     cause: Cause | None = None
     observed_weight: float | None = None

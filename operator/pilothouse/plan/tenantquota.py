@@ -19,7 +19,8 @@ from pilothouse.api.tenantquota import Enforcement, GpuUse, TenantQuota, Waiting
 from pilothouse.names import ConditionType, Reason
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.conditions import Finding, as_conditions, fails, holds, summary
-from pilothouse.plan.gpuqueue import Claim, Limits, turns
+from pilothouse.plan.gpuqueue import Claim, turns
+from pilothouse.plan.gpus import Limits
 from pilothouse.plan.observed import Object, ObjectKey, key_of
 from pilothouse.plan.types import Plan
 
@@ -125,7 +126,7 @@ def _trouble(tenant: Tenant) -> Cause | None:
 def _use(tenant: Tenant) -> GpuUse | None:
     if not tenant.limits:
         return None
-    held = sum(claim.held + claim.leaving for claim in tenant.claims)
+    held = sum(claim.booked.total for claim in tenant.claims)
     return GpuUse(
         used=tenant.active + tenant.limits.elsewhere,
         reserved=max(0, held - tenant.active),
@@ -137,8 +138,7 @@ def _waiting(tenant: Tenant) -> Iterator[Waiting]:
     for turn in turns(tenant.limits, tenant.claims) if tenant.limits else ():
         if turn.position:
             namespace, _, name = turn.claim.name.partition("/")
-            gpus = turn.claim.wanted - turn.claim.held
-            yield Waiting(namespace=namespace, name=name, gpus=gpus, position=turn.position)
+            yield Waiting(namespace=namespace, name=name, gpus=turn.claim.lack, position=turn.position)
 
 
 def _resource_quotas(tenant: Tenant) -> Iterator[Object]:

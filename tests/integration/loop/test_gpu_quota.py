@@ -1,6 +1,7 @@
 """GPUs of a tenant, held on a real API server: by the operator, and behind it by a native ResourceQuota."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from builders import OTHER_COMMIT, manifest
 from harness.shell import HarnessError, wait_for
+from integration.loop.conftest import LANE
 from integration.loop.control_plane import ControlPlane
 from integration.loop.process import OperatorProcess
 from integration.loop.team import Object, Team
@@ -157,6 +159,44 @@ def test_a_rollout_on_a_full_quota_swaps_pods_and_the_resource_quota_lets_it(
     assert _status(plane, quota)["gpus"]["limit"] == 2
     assert team.get("md", "qwen")["status"]["rollout"]["capacity"] == "InPlace"
     assert "exceeded quota" not in json.dumps(_items(team, "deployments"))
+
+
+@pytest.fixture
+def synthesis(plane: ControlPlane) -> Iterator[str]:
+    """A second lane, by its name."""
+    lane = {**LANE, "metadata": {"name": "synthesis"}}
+    plane.kubectl("apply", "--server-side", "--filename=-", stdin=json.dumps(lane))
+    yield "synthesis"
+    plane.kubectl("delete", "qc", "synthesis")
+
+
+def _asked_by_lane(team: Team) -> dict[str, int]:
+    asked: Counter[str] = Counter()
+    for obj in _items(team, "deployments"):
+        lane = obj["spec"]["template"]["metadata"]["labels"]["pilothouse.dev/queue-class"]
+        asked[lane] += obj["spec"]["replicas"]
+    return dict(+asked)
+
+
+def test_one_that_never_served_leaves_its_lane_and_waits_for_the_other(
+    operator: OperatorProcess, team: Team, plane: ControlPlane, quota: str, synthesis: str
+) -> None:
+    assert operator.is_running
+    _limit(plane, team, 4, gpus={"total": 4, "perQueueClass": {"completion": 2}})
+    _declare(team, "here", replicas=2)
+    _declare(team, "comes", replicas=2, queueClassName=synthesis)
+    wait_for("all pods", lambda: _asked_by_lane(team) == {"completion": 2, synthesis: 2})
+
+    team.kubectl("patch", "md", "comes", "--type=merge", '--patch={"spec":{"queueClassName":"completion"}}')
+    wait_for("the wait", lambda: team.condition("QuotaReserved", "comes") == ("False", "WaitingForQuota"))
+    wait_for("the lane that it left", lambda: _asked_by_lane(team) == {"completion": 2})
+    _declare(team, "other", replicas=2, queueClassName=synthesis)
+    wait_for("who takes its GPUs", lambda: _asked_by_lane(team) == {"completion": 2, synthesis: 2})
+    assert [entry["name"] for entry in _status(plane, quota)["waiting"]] == ["comes"]
+
+    team.kubectl("delete", "md", "here", "other")
+    wait_for("its turn", lambda: team.condition("QuotaReserved", "comes") == ("True", "QuotaReserved"))
+    assert _asked_by_lane(team) == {"completion": 2}
 
 
 def test_kueue_is_given_the_pods_where_the_quota_names_its_queue(

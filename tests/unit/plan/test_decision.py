@@ -13,6 +13,7 @@ from pilothouse.plan.capacity import Size, Sizing, Strategy
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.commands import Command
 from pilothouse.plan.decision import Situation, decide
+from pilothouse.plan.gpus import Gpus
 from pilothouse.plan.position import Decision, Position, Promoted, RolledBack
 from pilothouse.plan.preflight import PreflightOutcome
 from rollout_scene import policy
@@ -48,7 +49,7 @@ def situation(**changes: Any) -> Situation:
         "preflight": PASSED,
         "checks": (),
         "sizing": Sizing(Strategy.SURGE, 2),
-        "gpus": 4,
+        "gpus": Gpus(4),
         "ready": Size(canary=1, stable=2),
         "lack": None,
         "route": None,

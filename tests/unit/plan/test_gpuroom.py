@@ -10,6 +10,7 @@ from pilothouse.api.queueclass import QueueClass
 from pilothouse.names import KUEUE_QUEUE, Reason
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.gpuroom import allot, need_of
+from pilothouse.plan.gpus import Gpus, Limits
 from pilothouse.plan.plan import plan
 from pilothouse.plan.revision import revisions_of
 from pilothouse.plan.room import Room
@@ -19,9 +20,10 @@ from rollout_scene import Scene, policy, scene
 NEW = {"model": {"checkpoint": {"revision": OTHER_COMMIT}}}
 
 
-def room(most: int, **more: Any) -> Room:
-    """Room in the TenantQuota `team-ide` with a limit of 16."""
-    return Room(**{"tenant": "team-ide", "most": most, "held": 0, "limit": 16, "position": 1, **more})
+def room(most: int, held: int = 0, limit: int = 16, **more: Any) -> Room:
+    """Room in the TenantQuota `team-ide`, for one that has all its GPUs in the lane `completion`."""
+    has = Gpus.counted([("completion", held)])
+    return Room("team-ide", Limits(most), has, Limits(limit), **{"position": 1, **more})
 
 
 def replicas(after: Plan) -> list[int]:
@@ -46,7 +48,7 @@ def test_a_new_one_takes_its_gpus_and_says_so() -> None:
     after = plan(observed(room=room(8)))
 
     assert replicas(after) == [2]
-    assert (after.gpus.reserved, after.gpus.wanted) == (2, 2)
+    assert (after.gpus.reserved.total, after.gpus.wanted.total) == (2, 2)
     assert quota(after) == ("True", Reason.QUOTA_RESERVED)
     assert "2 GPUs are reserved" in condition(after, "QuotaReserved")["message"]
 
@@ -55,7 +57,7 @@ def test_one_that_finds_no_gpus_gets_no_pod_and_waits_at_a_position() -> None:
     after = plan(observed(room=room(0, position=3, ahead="team-b/star")))
 
     assert replicas(after) == [0]
-    assert (after.gpus.reserved, after.gpus.wanted) == (0, 2)
+    assert (after.gpus.reserved.total, after.gpus.wanted.total) == (0, 2)
     assert quota(after) == ("False", Reason.WAITING_FOR_QUOTA)
     assert "position 3 in the queue behind team-b/star" in condition(after, "QuotaReserved")["message"]
     assert after.status["phase"] == "Pending"
@@ -67,7 +69,7 @@ def test_one_gets_those_pods_that_fit_whole() -> None:
     after = plan(observed(model_deployment({"resources": {"gpu": {"count": 4}}}), room=room(7)))
 
     assert replicas(after) == [1]
-    assert (after.gpus.reserved, after.gpus.wanted, after.gpus.unit) == (4, 8, 4)
+    assert (after.gpus.reserved.total, after.gpus.wanted.total, after.gpus.unit) == (4, 8, 4)
 
 
 def test_scaling_past_the_limit_holds_at_the_limit_and_says_so() -> None:
@@ -132,7 +134,7 @@ def test_a_rollout_takes_the_gpus_of_its_whole_way_when_it_begins() -> None:
     rolls = rolling(most=4, held=2)
     rolls.reach(lambda now: now.canary is not None, 30)
 
-    assert rolls.plan.gpus.reserved == 4
+    assert rolls.plan.gpus.reserved.total == 4
 
 
 def test_what_grows_before_another_one_shrinks_is_taken_too() -> None:
@@ -143,7 +145,7 @@ def test_what_grows_before_another_one_shrinks_is_taken_too() -> None:
     pods = allot(cluster.seen, wanted)
 
     assert pods == {"0123456789": 1, old.name: 1}
-    assert need_of(cluster.seen, wanted, pods, 0).reserved == 3
+    assert need_of(cluster.seen, wanted, pods, Gpus()).reserved.total == 3
 
 
 def test_a_rollout_without_gpus_for_a_surge_swaps_pods_instead() -> None:
@@ -155,7 +157,7 @@ def test_a_rollout_without_gpus_for_a_surge_swaps_pods_instead() -> None:
         most = max(most, sum(replicas(rolls.plan)))
 
     assert most == 2
-    assert rolls.plan.gpus.reserved == 2
+    assert rolls.plan.gpus.reserved.total == 2
 
 
 def test_a_rollout_that_must_add_pods_waits_for_their_gpus_and_takes_nobodys_turn() -> None:
@@ -165,24 +167,55 @@ def test_a_rollout_that_must_add_pods_waits_for_their_gpus_and_takes_nobodys_tur
     assert rolls.canary is None
     assert rolls.state == "Waiting"
     assert rolls.plan.status["rollout"]["reason"] == Reason.WAITING_FOR_QUOTA
-    assert (rolls.plan.gpus.reserved, rolls.plan.gpus.wanted, rolls.plan.gpus.unit) == (2, 4, 2)
+    need = rolls.plan.gpus
+    assert (need.reserved.total, need.wanted.total, need.unit) == (2, 4, 2)
     assert quota(rolls.plan) == ("False", Reason.WAITING_FOR_QUOTA)
 
     rolls.change(room=room(4, held=2))
     rolls.reach(lambda now: now.canary is not None, 30)
 
 
+SYNTHESIS = QueueClass.parse({**queue_class().model_dump(by_alias=True), "metadata": {"name": "synthesis"}})
+MOVED = {"queueClassName": "synthesis"}
+
+
+def lanes(most: int, held: int = 0, **open_in: int) -> Room:
+    """Room for one that has GPUs in the lane `completion`, with so many at the most in some lanes."""
+    return replace(room(most, held), most=Limits(most, open_in), limit=Limits(16, {"synthesis": 4}))
+
+
 def test_a_rollout_brings_no_gpus_into_a_lane_that_has_no_room_for_them() -> None:
     rolls = scene()
-    synthesis = QueueClass.parse(
-        {**queue_class().model_dump(by_alias=True), "metadata": {"name": "synthesis"}}
-    )
-    rolls.edit({"queueClassName": "synthesis"}, queue_class=synthesis, room=room(4, held=2, excess=1))
+    rolls.edit(MOVED, queue_class=SYNTHESIS, room=lanes(4, 2, synthesis=1))
     rolls.run(10)
-    assert rolls.plan.status["rollout"]["reason"] == Reason.QUOTA_EXCEEDED
+    assert rolls.plan.status["rollout"]["reason"] == Reason.WAITING_FOR_QUOTA
+    said = condition(rolls.plan, "QuotaReserved")["message"]
+    assert "0 of 2 GPUs in lane synthesis are reserved; position 1" in said
+    assert rolls.plan.gpus.reserved == Gpus(2, {"completion": 2, "synthesis": 0})
 
-    rolls.change(room=room(4, held=2))
+    rolls.change(room=lanes(4, 2, synthesis=2))
     rolls.reach(lambda now: now.canary is not None, 30)
+    assert rolls.plan.gpus.reserved == Gpus(4, {"completion": 2, "synthesis": 2})
+
+
+def test_one_that_never_served_waits_for_another_lane_without_its_gpus() -> None:
+    made = Cluster(observed(room=room(16)))
+    made.broken.add(f"qwen-coder-{made.target}")
+    made.tick()
+    made.change(MOVED, queue_class=SYNTHESIS, room=lanes(2, 2, synthesis=0)).tick()
+    after = made.settle()
+
+    assert replicas(after) == [0]
+    assert quota(after) == ("False", Reason.WAITING_FOR_QUOTA)
+    assert (after.gpus.reserved.total, after.gpus.wanted) == (0, Gpus(2, {"synthesis": 2}))
+
+
+def test_what_serves_grows_by_the_room_of_its_own_lane() -> None:
+    made = Cluster(observed(room=room(16)))
+    made.settle()
+    after = made.change({**MOVED, "replicas": 4}, room=lanes(16, 2, completion=3, synthesis=0)).tick()
+
+    assert replicas(after) == [3]
 
 
 def test_a_rollout_back_in_place_finds_the_gpus_that_stable_gave_away() -> None:
@@ -193,7 +226,7 @@ def test_a_rollout_back_in_place_finds_the_gpus_that_stable_gave_away() -> None:
     reserved = []
     for _ in range(60):
         rolls.step()
-        reserved.append(rolls.plan.gpus.reserved)
+        reserved.append(rolls.plan.gpus.reserved.total)
 
     assert set(reserved) == {2}
     assert replicas(rolls.plan) == [2]

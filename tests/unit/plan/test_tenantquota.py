@@ -6,7 +6,8 @@ from builders import NOW
 from pilothouse.api.common import FieldError
 from pilothouse.api.tenantquota import TenantQuota
 from pilothouse.names import Reason
-from pilothouse.plan.gpuqueue import Claim, Limits
+from pilothouse.plan.gpuqueue import Claim
+from pilothouse.plan.gpus import Gpus, Limits
 from pilothouse.plan.observed import Object, ObjectKey
 from pilothouse.plan.tenantquota import NamespaceUse, Tenant, plan_tenant, unreadable
 
@@ -29,7 +30,8 @@ def tenant(**fields: Any) -> Tenant:
 
 def claim(name: str, held: int, wanted: int, since: str = "") -> Claim:
     """What one has and wants."""
-    return Claim(name, "completion", 0, since, held, wanted)
+    has, wants = Gpus.counted([("completion", held)]), Gpus.counted([("completion", wanted)])
+    return Claim(name, "completion", 0, since, has, wants, booked=has)
 
 
 def condition(status: Object, kind: str) -> Object:
