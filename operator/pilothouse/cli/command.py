@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from pydantic import ValidationError
+
 from pilothouse.api.modeldeployment import ModelDeployment
 from pilothouse.api.modeldeploymentstatus import RolloutStatus
 from pilothouse.api.queueclass import QueueClass
@@ -88,7 +90,7 @@ async def _look(cluster: Cluster, key: ObjectKey) -> Standing:
     lane = ObjectKey(QUEUE_CLASS.name, "", deployment.spec.queue_class_name)
     try:
         queue_class = QueueClass.parse(await cluster.get(lane))
-    except NotFound:
+    except (NotFound, ValidationError):
         return Standing(deployment, None)
     return Standing(deployment, hash_of(inputs_of(deployment, queue_class)))
 

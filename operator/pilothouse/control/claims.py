@@ -5,7 +5,7 @@ At 2,000 ModelDeployments of one tenant each decision reads all of them.
 
 from collections.abc import Iterable, Mapping
 
-from pilothouse.kinds import QUEUE_CLASS
+from pilothouse.observe.peers import priority_of
 from pilothouse.observe.store import Store
 from pilothouse.plan.gpuqueue import Claim
 from pilothouse.plan.gpuroom import GpuNeed
@@ -101,13 +101,13 @@ class Claims:
 
     def _see_priorities(self) -> None:
         """Begin anew when a lane has another priority than it had."""
-        if any(_read(self._store, lane) != priority for lane, priority in self._priorities.items()):
+        if any(priority_of(self._store, lane) != priority for lane, priority in self._priorities.items()):
             self._priorities.clear()
             self._known.clear()
 
     def _priority(self, lane: str) -> int:
         if lane not in self._priorities:
-            self._priorities[lane] = _read(self._store, lane)
+            self._priorities[lane] = priority_of(self._store, lane)
         return self._priorities[lane]
 
 
@@ -120,9 +120,3 @@ def _short_in(declared: str, wanted: Gpus, held: Gpus) -> str:
     """Say in which lane one waits: the declared one, unless only what serves in another wants more."""
     short = [lane for lane, gpus in wanted.lanes.items() if gpus > held.within(lane)]
     return declared if declared in short or not short else short[0]
-
-
-def _read(store: Store, lane: str) -> int:
-    """Read the lane's priority; a lane that does not exist has none."""
-    found = store.get(ObjectKey(QUEUE_CLASS.name, "", lane)) or {}
-    return int(found.get("spec", {}).get("priority", 0))

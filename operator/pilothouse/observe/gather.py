@@ -3,9 +3,11 @@
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeVar
 
 from pydantic import ValidationError
 
+from pilothouse.api.common import Resource, field_errors
 from pilothouse.api.licenseapproval import LicenseApproval, LicenseApprovalSpec
 from pilothouse.api.licensepolicy import LicensePolicy, LicensePolicySpec
 from pilothouse.api.modeldeployment import ModelDeployment
@@ -18,8 +20,6 @@ from pilothouse.kinds import (
     GATEWAY,
     LICENSE_APPROVAL,
     LICENSE_POLICY,
-    QUEUE_CLASS,
-    ROLLOUT_POLICY,
     Kind,
 )
 from pilothouse.observe.callers import tenants
@@ -30,6 +30,8 @@ from pilothouse.observe.store import Store
 from pilothouse.observe.targets import drains, rolls_out
 from pilothouse.observe.traffic import controllers, gateway_parts
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
+
+_Read = TypeVar("_Read", bound=Resource)
 
 ListPods = Callable[[ObjectKey], Awaitable[list[Object]]]
 """Lists the pods of a ModelDeployment."""
@@ -93,7 +95,8 @@ class Gather:
         key, now = key_of(live), self.now()
         deployment = ModelDeployment.parse(live)
         children, gateways = self.store.children(key, live["metadata"]["uid"]), self._gateways(live)
-        policy = self._policy(deployment)
+        queue_class, lane_flaw = self._read(QueueClass, deployment.spec.queue_class_name)
+        policy, policy_flaw = self._policy(deployment)
         under_way = rolls_out(deployment)
         wanted = under_way or drains(deployment) or _lacks_pods(children.values())
         pods = await self.list_pods(key) if wanted else ()
@@ -102,8 +105,9 @@ class Gather:
         observed = Observed(
             now=now,
             deployment=deployment,
-            queue_class=self._queue_class(deployment),
+            queue_class=queue_class,
             policy=policy,
+            unreadable={QueueClass.__name__: lane_flaw, RolloutPolicy.__name__: policy_flaw},
             license_policies=self._license_policies(),
             approvals=self._approvals(),
             demands_license_policy=self.installation.demands_license_policy,
@@ -126,16 +130,20 @@ class Gather:
             observed, recent=self.looks.recent(observed), preflights=self.looks.preflights(observed)
         )
 
-    def _queue_class(self, deployment: ModelDeployment) -> QueueClass | None:
-        obj = self.store.get(ObjectKey(QUEUE_CLASS.name, "", deployment.spec.queue_class_name))
-        return QueueClass.parse(obj) if obj else None
-
-    def _policy(self, deployment: ModelDeployment) -> RolloutPolicySpec | None:
+    def _policy(self, deployment: ModelDeployment) -> tuple[RolloutPolicySpec | None, str]:
         name = deployment.spec.rollout.policy_name
         if name is None:
-            return BUILT_IN
-        obj = self.store.get(ObjectKey(ROLLOUT_POLICY.name, "", name))
-        return RolloutPolicy.parse(obj).spec if obj else None
+            return BUILT_IN, ""
+        policy, flaw = self._read(RolloutPolicy, name)
+        return policy.spec if policy else None, flaw
+
+    def _read(self, model: type[_Read], name: str) -> tuple[_Read | None, str]:
+        """Return what is referred to, or None and why it can't be read: an older schema let it in."""
+        obj = self.store.get(ObjectKey(model.__name__, "", name))
+        try:
+            return model.parse(obj) if obj else None, ""
+        except ValidationError as error:
+            return None, "; ".join(f"{each.path}: {each.message}" for each in field_errors(error))
 
     def _license_policies(self) -> dict[str, LicensePolicySpec | None]:
         found = self._all(LICENSE_POLICY)

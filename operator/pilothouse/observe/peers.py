@@ -12,7 +12,7 @@ def peers(store: Store, live: Object) -> tuple[Peer, ...]:
     """Return the others that wait or roll out by the same policy, or that rejected a checkpoint."""
     concern = [standing for standing in store.standings() if _concerns(standing.peer, live)]
     lanes = {standing.queue_class for standing in concern}
-    priorities = {lane: _priority(store, lane) for lane in lanes}
+    priorities = {lane: priority_of(store, lane) for lane in lanes}
     return tuple(replace(peer, priority=priorities[lane]) for lane, peer in concern)
 
 
@@ -23,7 +23,8 @@ def _concerns(peer: Peer, live: Object) -> bool:
     return bool(peer.failed) or peer.policy == (rollout.get("policyName") or "")
 
 
-def _priority(store: Store, queue_class: str) -> int:
-    """Read the lane's priority; a lane that does not exist has none."""
+def priority_of(store: Store, queue_class: str) -> int:
+    """Read the lane's priority; a lane that does not exist, or that an older schema let in, has none."""
     found = store.get(ObjectKey(QUEUE_CLASS.name, "", queue_class)) or {}
-    return int(found.get("spec", {}).get("priority", 0))
+    priority = (found.get("spec") or {}).get("priority", 0)
+    return priority if isinstance(priority, int) else 0

@@ -19,18 +19,24 @@ def refusal_of(observed: Observed) -> Cause | None:
     return next((refusal for check in _CHECKS if (refusal := check(observed))), None)
 
 
-def _queue_class_exists(observed: Observed) -> Cause | None:
+def _queue_class_is_there(observed: Observed) -> Cause | None:
     if observed.queue_class:
         return None
-    name = observed.deployment.spec.queue_class_name
-    return Cause(Reason.QUEUE_CLASS_NOT_FOUND, f'spec.queueClassName: there is no QueueClass "{name}"')
+    named = f'QueueClass "{observed.deployment.spec.queue_class_name}"'
+    if flaw := observed.unreadable.get("QueueClass"):
+        message = f"spec.queueClassName: {named} can't be read: {flaw}"
+        return Cause(Reason.QUEUE_CLASS_UNREADABLE, message)
+    return Cause(Reason.QUEUE_CLASS_NOT_FOUND, f"spec.queueClassName: there is no {named}")
 
 
-def _policy_exists(observed: Observed) -> Cause | None:
+def _policy_is_there(observed: Observed) -> Cause | None:
     if observed.policy:
         return None
-    name = observed.deployment.spec.rollout.policy_name
-    return Cause(Reason.POLICY_NOT_FOUND, f'spec.rollout.policyName: there is no RolloutPolicy "{name}"')
+    named = f'RolloutPolicy "{observed.deployment.spec.rollout.policy_name}"'
+    if flaw := observed.unreadable.get("RolloutPolicy"):
+        message = f"spec.rollout.policyName: {named} can't be read: {flaw}"
+        return Cause(Reason.POLICY_UNREADABLE, message)
+    return Cause(Reason.POLICY_NOT_FOUND, f"spec.rollout.policyName: there is no {named}")
 
 
 def _engine_version_is_known(observed: Observed) -> Cause | None:
@@ -82,8 +88,8 @@ def _lacking(observed: Observed, words: Iterable[str]) -> str:
 
 
 _CHECKS: Final[tuple[Callable[[Observed], Cause | None], ...]] = (
-    _queue_class_exists,
-    _policy_exists,
+    _queue_class_is_there,
+    _policy_is_there,
     _engine_version_is_known,
     _extra_arguments_are_free,
     _engine_has_what_is_needed,

@@ -43,11 +43,13 @@ def key_of(obj: Object) -> ObjectKey:
 class Observed:
     """All that one reconcile may know.
 
-    `queue_class` and `policy` are None where the name that the spec gives leads nowhere; `policy` is the
-    built-in one where the spec names none. `license_policies` and `approvals` are by name, None for one that
-    can't be read; `demands_license_policy` says that without any policy nothing may be served. `room` is
-    what the namespace's TenantQuota lets it have at this moment. `pods` is empty unless a Deployment of this
-    ModelDeployment lacks ready replicas or a rollout is under way: pods are read on demand, never watched.
+    `queue_class` and `policy` are None where the name that the spec gives leads nowhere, or to one that
+    can't be read: `unreadable` says by kind why. `policy` is the built-in one where the spec names none.
+    `license_policies` and `approvals` are by name, None for one that can't be read;
+    `demands_license_policy` says that without any policy nothing may be served. `room` is what the
+    namespace's TenantQuota lets it have at this moment. `pods` is empty unless a Deployment of this
+    ModelDeployment lacks ready replicas or a rollout is under way: pods are read on demand, never
+    watched.
     `readings` are the counters of the engines that were read just now, `unread` says by pod uid why one
     could not be; an empty uid stands for Prometheus. `recent` is what the engines had counted a few seconds
     before, where samples are rarer. `preflights` holds by pod uid the tests that have ended. `peers` are the
@@ -66,6 +68,7 @@ class Observed:
     deployment: ModelDeployment
     queue_class: QueueClass | None
     policy: RolloutPolicySpec | None
+    unreadable: Mapping[str, str] = field(default_factory=dict)
     license_policies: Mapping[str, LicensePolicySpec | None] = field(default_factory=dict)
     approvals: Mapping[str, LicenseApprovalSpec | None] = field(default_factory=dict)
     demands_license_policy: bool = False

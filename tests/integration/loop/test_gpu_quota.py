@@ -133,15 +133,6 @@ def test_what_goes_around_the_operator_is_stopped_and_counted(
     wait_for("the GPU that is free", lambda: _asked(team) == 1)
 
 
-def _make_ready(team: Team) -> None:
-    """Say of every pod what a kubelet would: there is none here."""
-    for pod in _items(team, "pods"):
-        conditions = [{"type": kind, "status": "True"} for kind in ("ContainersReady", "Ready")]
-        status = {"phase": "Running", "podIP": "127.0.0.1", "conditions": conditions}
-        patch = json.dumps({"status": status})
-        team.kubectl("patch", "pod", pod["metadata"]["name"], "--subresource=status", f"--patch={patch}")
-
-
 def test_a_rollout_on_a_full_quota_swaps_pods_and_the_resource_quota_lets_it(
     operator: OperatorProcess, team: Team, plane: ControlPlane, quota: str
 ) -> None:
@@ -149,7 +140,7 @@ def test_a_rollout_on_a_full_quota_swaps_pods_and_the_resource_quota_lets_it(
     _limit(plane, team, 2)
     _declare(team, "qwen", replicas=2)
     wait_for("the pods", lambda: _pods(team) == 2)
-    _make_ready(team)
+    team.make_ready()
     wait_for("a model that serves", lambda: team.condition("Ready", "qwen") == ("True", "Ready"))
 
     checkpoint = {"model": {"checkpoint": {"revision": OTHER_COMMIT}}}

@@ -180,3 +180,10 @@ async def test_the_revision_that_the_spec_asks_for_is_found_by_its_lane() -> Non
     cluster = FakeCluster().put({**manifest(), "status": {"rejectedRevisions": [entry]}}, LANE)
 
     assert TARGET in await command(cluster, KEY, Verb.RETRY, "", NOW)
+
+
+async def test_a_lane_that_can_not_be_read_leads_to_no_revision() -> None:
+    cluster = FakeCluster().put(manifest(), {**LANE, "spec": {}})
+
+    with pytest.raises(NothingToDo):
+        await command(cluster, KEY, Verb.RETRY, "", NOW)

@@ -81,6 +81,16 @@ async def test_a_name_that_leads_nowhere_is_none() -> None:
     assert observed.gateways == {}
 
 
+async def test_what_an_older_schema_let_in_is_none_and_its_field_is_named() -> None:
+    lane = {**LANE, "spec": {**LANE["spec"], "drain": "soon"}}
+    careful = {"kind": "RolloutPolicy", "metadata": {"name": "careful"}, "spec": {"steps": [{"weight": 0}]}}
+    observed = await observe(lane, careful, live=manifest({"rollout": {"policyName": "careful"}}))
+
+    assert (observed.queue_class, observed.policy) == (None, None)
+    assert observed.unreadable["QueueClass"].startswith("spec.drain: ")
+    assert observed.unreadable["RolloutPolicy"].startswith("spec.steps[0].weight: ")
+
+
 async def test_without_a_name_the_built_in_policy_holds() -> None:
     assert (await observe()).policy == BUILT_IN
 

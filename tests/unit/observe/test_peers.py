@@ -148,6 +148,9 @@ def test_the_priority_is_that_of_the_lane_now() -> None:
     view.put({**lane, "spec": {"priority": 5}})
     assert [peer.priority for peer in peers(view.store, ME)] == [5]
 
+    view.put({**lane, "spec": {"priority": "high"}})
+    assert [peer.priority for peer in peers(view.store, ME)] == [0]
+
     view.drop(lane)
     assert [peer.priority for peer in peers(view.store, ME)] == [0]
 

@@ -40,6 +40,20 @@ def test_a_missing_policy_is_named() -> None:
     )
 
 
+def test_what_can_not_be_read_is_named_with_its_field() -> None:
+    named = model_deployment({"queueClassName": "night", "rollout": {"policyName": "careful"}})
+    unreadable = {"QueueClass": "spec.drain: must be short", "RolloutPolicy": "spec.bake: must be short"}
+
+    assert refusal(named, queue_class=None, policy=None, unreadable=unreadable) == Cause(
+        Reason.QUEUE_CLASS_UNREADABLE,
+        'spec.queueClassName: QueueClass "night" can\'t be read: spec.drain: must be short',
+    )
+    assert refusal(named, policy=None, unreadable=unreadable) == Cause(
+        Reason.POLICY_UNREADABLE,
+        'spec.rollout.policyName: RolloutPolicy "careful" can\'t be read: spec.bake: must be short',
+    )
+
+
 def test_an_engine_whose_release_nobody_tells_is_refused() -> None:
     found = refusal(with_engine(image="registry.example/vllm:prod-7"))
 
