@@ -1,6 +1,7 @@
 """What happens while no canary runs: nothing, a wait for its turn, or the beginning of a rollout."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from pilothouse import names
@@ -44,8 +45,7 @@ def idle(observed: Observed, stable: Revision | None, target: Revision | None, r
     way = course(observed, stable, target)
     wait = _wait(observed, target, way, asked_again=asked_again)
     if wait:
-        queued = _queued(observed)
-        record = replace(record, rollout=_waiting(observed, queued, wait))
+        record = replace(record, rollout=_waiting(observed, wait))
         gpus = way.gpus if way.lack and wait.reason is way.lack.reason else Gpus()
         again = TURN if _waits(observed) else SOON
         return replace(resting, record=record, cause=wait, gpus=gpus, again=again)
@@ -98,12 +98,12 @@ def _hold(observed: Observed, target: Revision, way: Course, *, asked_again: boo
     )
 
 
-def _waiting(observed: Observed, queued: RolloutStatus | None, wait: Cause) -> RolloutStatus:
+def _waiting(observed: Observed, wait: Cause) -> RolloutStatus:
     return RolloutStatus(
         state=RolloutState.WAITING,
         reason=wait.reason,
         message=wait.message,
-        started_at=queued.started_at if queued else observed.now,
+        started_at=_waits_since(observed, wait.reason) or observed.now,
     )
 
 
@@ -112,12 +112,12 @@ def _waits(observed: Observed) -> bool:
     return rollout is not None and rollout.state == RolloutState.WAITING
 
 
-def _queued(observed: Observed) -> RolloutStatus | None:
-    """Return the place in the queue that it has already."""
+def _waits_since(observed: Observed, reason: Reason) -> datetime | None:
+    """Return since when it waits for this reason; of those that wait for their turn it is the place."""
     rollout = observed.deployment.status.rollout
-    if not rollout or (rollout.state, rollout.reason) != (RolloutState.WAITING, Reason.ROLLOUT_QUEUED):
+    if not rollout or (rollout.state, rollout.reason) != (RolloutState.WAITING, reason):
         return None
-    return rollout
+    return rollout.started_at
 
 
 def _begun(observed: Observed, under_way: Canary, way: Course, record: Record) -> Rollout:

@@ -171,6 +171,10 @@ def test_a_rollout_that_must_add_pods_waits_for_their_gpus_and_takes_nobodys_tur
     assert (need.reserved.total, need.wanted.total, need.unit) == (2, 4, 2)
     assert quota(rolls.plan) == ("False", Reason.WAITING_FOR_QUOTA)
 
+    since = rolls.plan.status["rollout"]["startedAt"]
+    rolls.run(10)
+    assert rolls.plan.status["rollout"]["startedAt"] == since
+
     rolls.change(room=room(4, held=2))
     rolls.reach(lambda now: now.canary is not None, 30)
 
