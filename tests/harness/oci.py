@@ -51,7 +51,8 @@ def write_image(archive: Path, name: str, layers: Sequence[Path], settings: Sett
 
     Args:
         archive: the file to write.
-        name: the image's full name with its tag, such as `pilothouse.dev/pause:1`.
+        name: the image's full name with its tag, such as `pilothouse.dev/pause:1`; without a tag, the image
+            is known by its digest alone.
         layers: layer tars, the lowest first.
         settings: the entry point and its surroundings.
 
@@ -74,12 +75,21 @@ def write_image(archive: Path, name: str, layers: Sequence[Path], settings: Sett
             "layers": descriptors,
         }
     )
-    entry = _descriptor(MANIFEST, manifest) | {"annotations": {"io.containerd.image.name": name}}
+    entry = _descriptor(MANIFEST, manifest)
+    known_as = name if ":" in name.rpartition("/")[2] else f"{name}@{entry['digest']}"
+    entry["annotations"] = {"io.containerd.image.name": known_as}
     with tarfile.open(archive, "w") as tar:
         _add(tar, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
         _add(tar, "index.json", _json({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}))
         for blob in (manifest, config, *dict(zip(digests, layers, strict=True)).values()):
             _add(tar, f"blobs/sha256/{digest(blob)}", blob)
+
+
+def digest_of_image(archive: Path) -> str:
+    """Return what pins the image in an archive: `sha256:` and the digest of its manifest."""
+    with tarfile.open(archive) as tar:
+        [entry] = json.load(tar.extractfile("index.json"))["manifests"]
+    return str(entry["digest"])
 
 
 def digest(blob: bytes | Path) -> str:

@@ -13,7 +13,7 @@ PLACES = (
     STATE,
     KUBECONFIG.parent,
     *host.FOLDERS,
-    *(Path(path) for path in ("/etc/cni", "/run/netns", "/var/log/pods")),
+    *(Path(path) for path in ("/etc/cni", "/run/containerd", "/run/netns", "/run/nri", "/var/log/pods")),
 )
 
 

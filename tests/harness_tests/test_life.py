@@ -25,8 +25,12 @@ spec:
     - name: probe
       image: pilothouse.dev/pause:1
       resources: {limits: {nvidia.com/gpu: 1}}
-      volumeMounts: [{name: memory, mountPath: /memory}]
-  volumes: [{name: memory, emptyDir: {medium: Memory}}]
+      volumeMounts:
+        - {name: memory, mountPath: /memory}
+        - {name: image, mountPath: /image}
+  volumes:
+    - {name: memory, emptyDir: {medium: Memory}}
+    - {name: image, image: {reference: "pilothouse.dev/pause:1"}}
 """
 
 

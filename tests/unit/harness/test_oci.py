@@ -57,6 +57,17 @@ def test_every_blob_of_an_image_is_where_its_digest_says(tmp_path: Path, program
         assert descriptor["size"] == len(content[_path(descriptor)])
 
 
+def test_an_image_without_a_tag_is_known_by_the_digest_that_pins_it(tmp_path: Path, program: Path) -> None:
+    archive = tmp_path / "image.tar"
+    oci.write_image(archive, "pilothouse.dev/x", [_layer(tmp_path, program)], oci.Settings(()))
+    with tarfile.open(archive) as tar:
+        tar.extractall(tmp_path / "layout", filter="data")
+    (entry,) = json.loads((tmp_path / "layout" / "index.json").read_text())["manifests"]
+    pin = oci.digest_of_image(archive)
+    assert pin == f"sha256:{oci.digest(tmp_path / 'layout' / _path(entry))}"
+    assert entry["annotations"] == {"io.containerd.image.name": f"pilothouse.dev/x@{pin}"}
+
+
 def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
