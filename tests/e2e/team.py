@@ -6,6 +6,7 @@ from typing import Any
 
 from e2e.manifests import model_deployment
 from harness.shell import wait_for
+from pilothouse.names import ENGINE_CONTAINER
 
 Object = dict[str, Any]
 
@@ -66,6 +67,12 @@ class Team:
         ]
         makers = [event["regarding"]["name"] for event in told]
         return sum(maker.startswith(f"{name}-") for maker in makers)
+
+    def engine_started(self, name: str) -> bool:
+        """Whether the engine of a model's one pod ever ran."""
+        [pod] = self.pods(name)
+        [engine] = [each for each in pod["status"]["containerStatuses"] if each["name"] == ENGINE_CONTAINER]
+        return engine["restartCount"] > 0 or "waiting" not in engine["state"]
 
     def condition(self, name: str, kind: str = "Ready") -> Object:
         """Return a condition of a model."""

@@ -8,7 +8,7 @@ from e2e.hub import Repository
 from e2e.manifests import Object
 from e2e.team import Team
 from harness.shell import wait_for
-from pilothouse.names import ENGINE_CONTAINER, HF_TOKEN_KEY, Reason
+from pilothouse.names import HF_TOKEN_KEY, Reason
 
 MIB = 1 << 20
 SIZE, RATE = 96 * MIB, 8 * MIB
@@ -34,13 +34,6 @@ def repositories(team: Team, hub_url: str) -> Repositories:
     pins["closed"] = made["closed"].pinned(secretRef={"name": "hub"})
     team.apply(*(team.model(name, model=pinned) for name, pinned in pins.items()))
     return made
-
-
-def engine_started(team: Team, name: str) -> bool:
-    """Whether the engine of any pod ever ran."""
-    [pod] = team.pods(name)
-    [engine] = [each for each in pod["status"]["containerStatuses"] if each["name"] == ENGINE_CONTAINER]
-    return engine["restartCount"] > 0 or "waiting" not in engine["state"]
 
 
 def seen(team: Team, name: str, holds: Callable[[Object], bool]) -> Object:
@@ -76,14 +69,14 @@ def test_a_card_that_names_another_license_lets_no_engine_start(
 
     assert repositories["other-license"].name in team.condition("other-license")["message"]
     assert "mit" in team.condition("other-license")["message"]
-    assert not engine_started(team, "other-license")
+    assert not team.engine_started("other-license")
 
 
 def test_a_hub_that_is_down_is_said_and_what_it_held_up_goes_on_when_it_is_back(
     repositories: Repositories, team: Team
 ) -> None:
     team.wait_reason("down", Reason.HUB_UNAVAILABLE)
-    assert not engine_started(team, "down")
+    assert not team.engine_started("down")
 
     repositories["down"].heal()
     team.wait_ready("down")
@@ -92,7 +85,7 @@ def test_a_hub_that_is_down_is_said_and_what_it_held_up_goes_on_when_it_is_back(
 def test_a_token_that_the_hub_refuses_is_said_and_never_shown(repositories: Repositories, team: Team) -> None:
     team.wait_reason("closed", Reason.HUB_ACCESS_DENIED)
     assert repositories["closed"].name in team.condition("closed")["message"]
-    assert not engine_started(team, "closed")
+    assert not team.engine_started("closed")
 
     right = f"--from-literal={HF_TOKEN_KEY}={TOKEN}"
     rewritten = team.kubectl("create", "secret", "generic", "hub", right, "--dry-run=client", "--output=json")
