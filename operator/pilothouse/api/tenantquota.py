@@ -13,8 +13,8 @@ Limit = Annotated[int, Field(ge=1, le=1_000_000_000_000, json_schema_extra={"for
 Claim = Annotated[
     str,
     Text(
-        pattern=r"^[A-Za-z0-9_.:/-]+$",
-        says="must be a claim's name: letters, digits and _ . : / -",
+        pattern=r"^[A-Za-z0-9_:/-]+([.][A-Za-z0-9_:/-]+)*$",
+        says="must be a claim's name: letters, digits and _ : / -, with a dot before a name within it",
         max_length=128,
     ),
 ]
@@ -68,7 +68,7 @@ class Jwt(Spec):
     ]
     """Where the issuer's public keys are. Example: https://login.example.com/.well-known/jwks.json."""
     tenant_claim: Claim = "tenant"
-    """The claim that names the tenant."""
+    """The claim that names the tenant. Example: org.team, where `team` is a field of the claim `org`."""
     user_claim: Claim = "sub"
     """The claim that names the user."""
 

@@ -282,11 +282,14 @@ Image = Annotated[
 ]
 """A container image as a kubelet pulls it."""
 
+_PORT: Final = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+"""From 1 to 65535: with another one, Envoy Gateway stops telling its Envoys anything."""
+
 Url = Annotated[
     str,
     Text(
-        pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]*)?$",
-        says="must be an http or https URL without credentials, query and fragment",
+        pattern=rf"^https?://[A-Za-z0-9.-]+(:{_PORT})?(/([A-Za-z0-9._~/-]|%[0-9A-Fa-f]{{2}})*)?$",
+        says="must be an http or https URL with a port up to 65535, without credentials, query and fragment",
         max_length=512,
     ),
 ]

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from pilothouse.api.tenantquota import Claim
 from pilothouse.api.values import (
     Duration,
     Hostname,
@@ -149,6 +150,29 @@ def test_a_host_name_may_begin_with_a_wildcard(text: str) -> None:
 def test_an_address_with_a_password_is_refused(text: str) -> None:
     with pytest.raises(ValidationError, match="without credentials"):
         _read(Url, text)
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999", "0443", "123456"])
+def test_a_port_that_there_is_not_is_refused(port: str) -> None:
+    with pytest.raises(ValidationError, match="port"):
+        _read(Url, f"https://host:{port}/keys")
+
+
+@given(st.integers(1, 65535))
+def test_every_port_that_there_is_is_read(port: int) -> None:
+    assert _read(Url, f"https://host:{port}") == f"https://host:{port}"
+
+
+@pytest.mark.parametrize("path", ["/%", "/%zz", "/keys%2"])
+def test_a_path_that_no_url_can_have_is_refused(path: str) -> None:
+    with pytest.raises(ValidationError, match="must be an http or https URL"):
+        _read(Url, f"https://host{path}")
+
+
+@pytest.mark.parametrize("name", [".team", "team.", "org..team", ""])
+def test_a_claim_is_named_by_names_between_dots(name: str) -> None:
+    with pytest.raises(ValidationError, match="claim"):
+        _read(Claim, name)
 
 
 def test_a_moment_is_written_in_utc_and_whole_seconds() -> None:
