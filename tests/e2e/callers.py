@@ -4,6 +4,7 @@ import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,10 +12,11 @@ from uuid import uuid4
 import aiohttp
 
 from e2e.manifests import Object
+from e2e.team import Team
 from e2e.traffic import ask
 from harness import gateway
 from harness.shell import wait_for
-from pilothouse.names import CALLERS
+from pilothouse.names import CALLERS, OPERATOR_TENANT
 
 GATEWAYS = "gateways"
 POLICIES = "securitypolicies,backendtrafficpolicies,clienttrafficpolicies"
@@ -44,7 +46,7 @@ class Tenant:
         secret = {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": self._metadata(GATEWAYS),
+            "metadata": {"name": self.name, "namespace": GATEWAYS},
             "stringData": keys,
         }
         self._kubectl("apply", "--filename=-", input=json.dumps(secret))
@@ -52,14 +54,8 @@ class Tenant:
 
     def limit(self, **limits: Any) -> None:
         """Apply the TenantQuota alone."""
-        callers = {"auth": {"apiKeys": {"secretNames": [self.name]}}, **limits}
-        quota = {
-            "apiVersion": "pilothouse.dev/v1alpha1",
-            "kind": "TenantQuota",
-            "metadata": self._metadata(),
-            "spec": {"namespaces": self._namespaces, "callers": callers},
-        }
-        self._kubectl("apply", "--validate=strict", "--filename=-", input=json.dumps(quota))
+        auth = {"apiKeys": {"secretNames": [self.name]}}
+        declare(self._kubectl, self.name, self._namespaces, {"auth": auth, **limits})
 
     def status(self) -> Object:
         """Return the status of the TenantQuota."""
@@ -75,20 +71,35 @@ class Tenant:
     def _is_named(self) -> bool:
         return self.name in self._kubectl("--namespace", GATEWAYS, "get", "securitypolicies", "--output=json")
 
-    def _metadata(self, namespace: str = "") -> Object:
-        return {"name": self.name, **({"namespace": namespace} if namespace else {})}
+
+def declare(kubectl: Kubectl, name: str, namespaces: Sequence[str], callers: Mapping[str, Any]) -> None:
+    """Apply a TenantQuota."""
+    quota = {
+        "apiVersion": "pilothouse.dev/v1alpha1",
+        "kind": "TenantQuota",
+        "metadata": {"name": name},
+        "spec": {"namespaces": namespaces, "callers": callers},
+    }
+    kubectl("apply", "--validate=strict", "--filename=-", input=json.dumps(quota))
 
 
 @contextmanager
 def gateway_with_callers(
-    kubeconfig: Path, kubectl: Kubectl, annotations: Mapping[str, str] | None = None
+    kubeconfig: Path,
+    kubectl: Kubectl,
+    annotations: Mapping[str, str] | None = None,
+    proxy: str = gateway.NAME,
 ) -> Iterator[tuple[str, str]]:
-    """Have a Gateway of Envoy Gateway's that asks for API keys; gives its name and its base URL."""
+    """Have a Gateway of Envoy Gateway's that asks for API keys; gives its name and its base URL.
+
+    `annotations` may say something else; `proxy` names the EnvoyProxy that its Envoys are made by.
+    """
     name = f"callers-{uuid4().hex[:8]}"
     made = json.loads(kubectl("--namespace", GATEWAYS, "get", "gateway", gateway.NAME, "--output=json"))
     said = {CALLERS: "APIKeys", **(annotations or {})}
     copy = {key: made[key] for key in ("apiVersion", "kind", "spec")}
     copy["metadata"] = {"name": name, "namespace": GATEWAYS, "annotations": said}
+    copy["spec"]["infrastructure"]["parametersRef"]["name"] = proxy
     kubectl("apply", "--filename=-", input=json.dumps(copy))
     try:
         wait_for("Envoy", lambda: gateway.is_ready(kubeconfig, name), seconds=DEADLINE, pause=0.5)
@@ -109,11 +120,20 @@ def policies_of(kubectl: Kubectl, gateway_name: str) -> list[Object]:
     return [item for item in items if item["metadata"]["name"].startswith(f"pilothouse-{gateway_name}")]
 
 
-async def status_of(url: str, headers: Mapping[str, str] | None = None) -> int:
+def served_callers(team: Team, model: str) -> set[tuple[str, str]]:
+    """Return the tenants and users of the generations that a model's guard has let through and logged."""
+    [pod] = team.pods(model)
+    text = team.kubectl("logs", pod["metadata"]["name"], "--container=engine")
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith('{"event":"generation"')]
+    named = {(line["tenant"], line["user"]) for line in lines if line["status"] == HTTPStatus.OK}
+    return {(tenant, user) for tenant, user in named if tenant != OPERATOR_TENANT}
+
+
+async def status_of(url: str, headers: Mapping[str, str] | None = None, **query: str) -> int:
     """Ask for a completion and return the status of the answer."""
     async with (
         aiohttp.ClientSession(headers=headers) as http,
-        http.post(f"{url}/completions", json=ask(max_tokens=1)) as answer,
+        http.post(f"{url}/completions", params=query, json=ask(max_tokens=1)) as answer,
     ):
         await answer.read()
         return answer.status

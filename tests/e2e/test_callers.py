@@ -9,13 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from e2e.callers import DEADLINE, Tenant, enforcement, gateway_with_callers, policies_of, status_of
+from e2e.callers import (
+    DEADLINE,
+    Tenant,
+    enforcement,
+    gateway_with_callers,
+    policies_of,
+    served_callers,
+    status_of,
+)
 from e2e.hostile import FORGED
 from e2e.manifests import model_deployment, route
 from e2e.team import Team
 from e2e.traffic import steady
 from harness.shell import wait_for
-from pilothouse.names import OPERATOR_TENANT
 
 NAME = "coder"
 FREQUENT = 20
@@ -42,15 +49,6 @@ class Scene:
     def of(self, team: Team) -> str:
         """Return the base URL of a team's model."""
         return f"{self.url}/{team.namespace}/{NAME}/v1"
-
-    def log(self, team: Team) -> list[dict[str, object]]:
-        """Return what the guard of a team's model has logged of the generations that it let through."""
-        [pod] = team.pods(NAME)
-        text = team.kubectl("logs", pod["metadata"]["name"], "--container=engine")
-        lines = [json.loads(line) for line in text.splitlines() if line.startswith('{"event":"generation"')]
-        return [
-            line for line in lines if line["status"] == HTTPStatus.OK and line["tenant"] != OPERATOR_TENANT
-        ]
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +122,7 @@ def test_a_forged_header_changes_neither_who_calls_nor_what_is_served(
     assert called(scene.of(scene.theirs), scene.me, **{header: value}) == HTTPStatus.FORBIDDEN
     assert called(scene.of(scene.mine), **{header: value}) == HTTPStatus.UNAUTHORIZED
     assert called(scene.of(scene.mine), scene.me, **{header: value}) == HTTPStatus.OK
-    assert {(line["tenant"], line["user"]) for line in scene.log(scene.mine)} == {(scene.me.name, "ada")}
+    assert served_callers(scene.mine, NAME) == {(scene.me.name, "ada")}
 
 
 def test_a_key_is_not_told_to_the_engine_or_the_log(scene: Scene) -> None:

@@ -10,12 +10,13 @@ Its traps, and what is made of them:
 - A policy on a route replaces the Gateway's. So there is none on routes: timeouts stand in the HTTPRoute.
 - A stream idle timeout on the Gateway would overrule the routes' own, which is never shorter than the lane's
   timeout. So there is none.
-- A token can claim any tenant. So it may only claim those that declare its issuer.
+- A token can claim any tenant. So it may only claim those that declare its issuer and audience.
+- Of two providers that would take a token only the first one speaks. So there is one for each issuer.
+- Tokens are taken from the query too, which reaches logs and engines. So only a header is looked at.
 """
 
 import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from pilothouse.api.common import Object
@@ -55,6 +56,8 @@ _MOST_REQUESTS: Final = 2**32 - 1
 _MOST_PROVIDERS: Final = 16
 _MOST_AUDIENCES: Final = 8
 _LONGEST_URL: Final = 253
+_KEYS_KEPT: Final = "30s"
+"""How long Envoy takes a key server at its word; it asks again 5 s before the time is over."""
 
 
 class Envoy:
@@ -86,7 +89,8 @@ class Envoy:
         """Say what is missing: the owner's word, the tenant's way to prove itself, or a policy."""
         if use.proof is Proof.EXTERNAL:
             return HELD
-        return _why_not_wanted(use, tenant) or _why_not_tried(use, tenant) or _why_no_policies(use)
+        unwanted = _why_not_wanted(use, tenant, _issuers(use))
+        return unwanted or _why_not_tried(use, tenant) or _why_no_policies(use)
 
     def why_no_rate(self, use: GatewayUse, tenant: Tenant, limit: str) -> str:
         """Hold rates where all Envoys count together; what each counts alone is no limit of a tenant's."""
@@ -124,23 +128,19 @@ def _policy(use: GatewayUse, kind: str, spec: Object) -> Part:
 
 def _wanted(use: GatewayUse) -> list[Tenant]:
     """Return the tenants whose way to prove themselves is the Gateway's, and fits."""
-    return [tenant for tenant in use.tenants if not _why_not_wanted(use, tenant)]
+    issuers = _issuers(use)
+    return [tenant for tenant in use.tenants if not _why_not_wanted(use, tenant, issuers)]
 
 
-def _why_not_wanted(use: GatewayUse, tenant: Tenant) -> str:
+def _why_not_wanted(use: GatewayUse, tenant: Tenant, issuers: Mapping[str, Jwt]) -> str:
     if use.proof not in _PROOFS:
         return why_not_asked(use, Proof.API_KEYS, Proof.JWT, Proof.EXTERNAL)
     shows = Proof.JWT if tenant.callers.auth.jwt else Proof.API_KEYS
     if shows is not use.proof:
         return f"{use.title} takes {use.proof}, this tenant shows {shows}: give it a Gateway that takes these"
     jwt = tenant.callers.auth.jwt
-    if jwt and max(map(len, (jwt.issuer, jwt.jwks_uri))) > _LONGEST_URL:
-        return f"{use.title} takes URLs of at most {_LONGEST_URL} characters as issuer and jwksURI"
-    if jwt and len(jwt.audiences) > _MOST_AUDIENCES:
-        return f"{use.title} takes at most {_MOST_AUDIENCES} audiences"
-    if jwt and _provider_name(jwt) not in _providers(use):
-        return f"{use.title} takes tokens of {_MOST_PROVIDERS} issuers, and has as many"
-    return HELD
+    why = _why_not_taken(issuers, jwt) if jwt else HELD
+    return f"{use.title} takes {why}" if why else HELD
 
 
 def _named(use: GatewayUse) -> list[Tenant]:
@@ -157,11 +157,13 @@ def _named(use: GatewayUse) -> list[Tenant]:
 def _security(use: GatewayUse, named: list[Tenant]) -> Object:
     if use.proof is Proof.API_KEYS:
         return _api_keys([secret for tenant in named for secret in _secrets(tenant)])
-    providers = _providers(use)
-    wanted = {_provider_name(jwt) for tenant in named if (jwt := tenant.callers.auth.jwt)}
+    declared = ((tenant.name, jwt) for tenant in named if (jwt := tenant.callers.auth.jwt))
     return {
-        "jwt": {"providers": [_provider(name, jwt) for name, jwt in providers.items() if name in wanted]},
-        "authorization": {"defaultAction": "Deny", "rules": list(map(_may_claim, named))},
+        "jwt": {"providers": list(map(_provider, _issuers(use).values()))},
+        "authorization": {
+            "defaultAction": "Deny",
+            "rules": [rule for name, jwt in declared for rule in _may_claim(name, jwt)],
+        },
     }
 
 
@@ -184,27 +186,45 @@ def _secrets(tenant: Tenant) -> tuple[str, ...]:
     return keys.secret_names if keys else ()
 
 
-def _providers(use: GatewayUse) -> dict[str, Jwt]:
-    """Return the issuers by name, those of the longest known tenants, as many as there is room for."""
+def _issuers(use: GatewayUse) -> dict[str, Jwt]:
+    """Return by issuer what is taken: keys and claims of the longest known tenant, audiences of all."""
     found: dict[str, Jwt] = {}
     for tenant in use.tenants:
         jwt = tenant.callers.auth.jwt
-        if jwt and len(found) < _MOST_PROVIDERS and len(jwt.audiences) <= _MOST_AUDIENCES:
-            found.setdefault(_provider_name(jwt), jwt)
+        if jwt and not _why_not_taken(found, jwt):
+            found[jwt.issuer] = _with_audiences(found.get(jwt.issuer, jwt), jwt)
     return found
 
 
+def _why_not_taken(issuers: Mapping[str, Jwt], jwt: Jwt) -> str:
+    """Say what is taken instead of these tokens, where `issuers` are taken."""
+    known = issuers.get(jwt.issuer, jwt)
+    if max(len(jwt.issuer), len(jwt.jwks_uri)) > _LONGEST_URL:
+        return f"URLs of at most {_LONGEST_URL} characters as issuer and jwksURI"
+    if jwt.issuer not in issuers and len(issuers) == _MOST_PROVIDERS:
+        return f"tokens of {_MOST_PROVIDERS} issuers, and has as many"
+    if known.model_copy(update={"audiences": jwt.audiences}) != jwt:
+        return f"one jwksURI and the same claims for all tenants of {jwt.issuer}, and another came first"
+    if len(_with_audiences(known, jwt).audiences) > _MOST_AUDIENCES:
+        return f"at most {_MOST_AUDIENCES} audiences for all tenants of {jwt.issuer} together"
+    return HELD
+
+
+def _with_audiences(known: Jwt, jwt: Jwt) -> Jwt:
+    return known.model_copy(update={"audiences": tuple(dict.fromkeys((*known.audiences, *jwt.audiences)))})
+
+
 def _provider_name(jwt: Jwt) -> str:
-    text = json.dumps(jwt.model_dump(mode="json"), sort_keys=True)
-    return f"issuer-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+    return f"issuer-{hashlib.sha256(jwt.issuer.encode()).hexdigest()[:10]}"
 
 
-def _provider(name: str, jwt: Jwt) -> Object:
+def _provider(jwt: Jwt) -> Object:
     return {
-        "name": name,
+        "name": _provider_name(jwt),
         "issuer": jwt.issuer,
         "audiences": list(jwt.audiences),
-        "remoteJWKS": {"uri": jwt.jwks_uri},
+        "remoteJWKS": {"uri": jwt.jwks_uri, "cacheDuration": _KEYS_KEPT},
+        "extractFrom": {"headers": [{"name": "Authorization", "valuePrefix": "Bearer "}]},
         "claimToHeaders": [
             {"header": Header.TENANT.value, "claim": jwt.tenant_claim},
             {"header": Header.USER.value, "claim": jwt.user_claim},
@@ -212,16 +232,13 @@ def _provider(name: str, jwt: Jwt) -> Object:
     }
 
 
-def _may_claim(tenant: Tenant) -> Object:
-    """Let a token claim the tenant that declares its issuer."""
-    jwt = tenant.callers.auth.jwt
-    claim = {"name": jwt.tenant_claim, "valueType": "String", "values": [tenant.name]} if jwt else {}
-    provider = _provider_name(jwt) if jwt else ""
-    return {
-        "name": tenant.name,
-        "action": "Allow",
-        "principal": {"jwt": {"provider": provider, "claims": [claim]}},
-    }
+def _may_claim(name: str, jwt: Jwt) -> Iterator[Object]:
+    """Let tokens claim a tenant that are of its issuer and for its audiences: for one, or for several."""
+    claim = {"name": jwt.tenant_claim, "valueType": "String", "values": [name]}
+    for value_type in ("String", "StringArray"):
+        audience = {"name": "aud", "valueType": value_type, "values": list(jwt.audiences)}
+        principal = {"jwt": {"provider": _provider_name(jwt), "claims": [claim, audience]}}
+        yield {"name": f"{name}.{value_type}", "action": "Allow", "principal": principal}
 
 
 # What may be refused is tried first.

@@ -100,16 +100,65 @@ def test_a_token_may_claim_only_the_tenants_that_declare_its_issuer() -> None:
     ]
     assert security["authorization"]["defaultAction"] == "Deny"
     claims = {rule["name"]: rule["principal"]["jwt"] for rule in security["authorization"]["rules"]}
-    assert claims["b"] == {
+    assert claims["b.String"] == {
         "provider": providers["https://other.example.com"]["name"],
-        "claims": [{"name": "org", "valueType": "String", "values": ["b"]}],
+        "claims": [
+            {"name": "org", "valueType": "String", "values": ["b"]},
+            {"name": "aud", "valueType": "String", "values": ["models"]},
+        ],
     }
+    assert claims["b.StringArray"]["claims"][1]["valueType"] == "StringArray"
 
 
-def test_tenants_of_one_issuer_share_its_provider() -> None:
-    security = spec_of(settled(use(with_tokens("a"), with_tokens("b"), annotations=JWT)), "SecurityPolicy")
-    assert len(security["jwt"]["providers"]) == 1
-    assert [rule["name"] for rule in security["authorization"]["rules"]] == ["a", "b"]
+def test_a_token_is_looked_for_in_no_query_and_keys_are_asked_for_twice_a_minute() -> None:
+    [provider] = spec_of(use(with_tokens(), annotations=JWT), "SecurityPolicy")["jwt"]["providers"]
+
+    assert provider["extractFrom"] == {"headers": [{"name": "Authorization", "valuePrefix": "Bearer "}]}
+    assert provider["remoteJWKS"]["cacheDuration"] == "30s"
+
+
+def test_tenants_of_one_issuer_share_its_provider_and_are_held_to_their_own_audiences() -> None:
+    both = with_tokens("a"), with_tokens("b", audiences=["models", "chat"])
+    security = spec_of(settled(use(*both, annotations=JWT)), "SecurityPolicy")
+
+    [provider] = security["jwt"]["providers"]
+    assert provider["audiences"] == ["models", "chat"]
+    rules = {rule["name"]: rule["principal"]["jwt"] for rule in security["authorization"]["rules"]}
+    assert {name: rule["claims"][1]["values"] for name, rule in rules.items()} == {
+        "a.String": ["models"],
+        "a.StringArray": ["models"],
+        "b.String": ["models", "chat"],
+        "b.StringArray": ["models", "chat"],
+    }
+    assert {rule["provider"] for rule in rules.values()} == {provider["name"]}
+
+
+@pytest.mark.parametrize(
+    ("newcomer", "why"),
+    [
+        ({"jwksURI": "https://login.example.com/other.json"}, "one jwksURI and the same claims"),
+        ({"userClaim": "email"}, "one jwksURI and the same claims"),
+        ({"audiences": [f"a{n}" for n in range(8)]}, "at most 8 audiences for all tenants of"),
+    ],
+)
+def test_a_newcomer_whose_issuer_is_known_otherwise_is_told_so_and_changes_nothing(
+    newcomer: dict[str, Any], why: str
+) -> None:
+    before = settled(use(with_tokens("a"), annotations=JWT))
+    seen = settled(use(with_tokens("a"), with_tokens("b", **newcomer), annotations=JWT))
+
+    assert spec_of(seen, "SecurityPolicy") == spec_of(before, "SecurityPolicy")
+    assert why in ENVOY.why_unnamed(seen, with_tokens("b", **newcomer))
+    assert ENVOY.why_unnamed(seen, with_tokens("a")) == ""
+
+
+def test_as_many_issuers_fit_as_envoy_gateway_takes_and_the_rest_is_told() -> None:
+    many = [with_tokens(f"t{number}", issuer=f"https://{number}.example.com") for number in range(17)]
+    seen = settled(use(*many, annotations=JWT))
+
+    assert len(spec_of(seen, "SecurityPolicy")["jwt"]["providers"]) == 16
+    assert ENVOY.why_unnamed(seen, many[15]) == ""
+    assert "tokens of 16 issuers, and has as many" in ENVOY.why_unnamed(seen, many[16])
 
 
 def test_where_all_envoys_count_together_a_tenants_rate_is_one_for_all_its_routes() -> None:
