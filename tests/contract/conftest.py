@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from contract.engine import COMMON_FLAGS, KINDS, Engine, Kind
+from contract.guarded import Guarded
 from contract.recording import Recording
 from contract.scrape import scrape
 from contract.waiting import until
@@ -29,6 +30,8 @@ BUSY = (
     *("--max-num-seqs", "2"),
     *("--max-num-queued-reqs", "4"),
 )
+# Behind the guard: room for what the guard refuses and for streams that a test leaves.
+GUARDED = ("--max-model-len", "16K", "--served-model-name", "tiny")
 # Served by the model's own name, with a cap on the output.
 CAPPED = ("--max-model-len", "1024", "--override-generation-config", '{"max_new_tokens": 8}')
 
@@ -74,6 +77,17 @@ def shared(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cal
             return engine
 
         yield shared
+
+
+@pytest.fixture(scope="session")
+def guarded(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """Give the session's engine with the guard, ready."""
+    engine = Guarded(kind, tmp_path_factory.mktemp("guard"), *GUARDED)
+    try:
+        engine.wait_ready()
+        yield engine
+    finally:
+        engine.kill()
 
 
 @pytest.fixture

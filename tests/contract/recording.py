@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from harness.real_vllm import paths
 
@@ -17,8 +18,14 @@ class Recording:
 
     def check(self, name: str, seen: object) -> None:
         """Assert that what was seen is what was recorded, or record it."""
-        facts = json.loads(self._path.read_text()) if self._path.exists() else {}
         if self._writing:
-            facts[name] = seen
+            facts = self._facts() | {name: seen}
             self._path.write_text(json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-        assert seen == facts[name]
+        assert seen == self.fact(name)
+
+    def fact(self, name: str) -> Any:
+        """Return what was seen."""
+        return self._facts()[name]
+
+    def _facts(self) -> dict[str, Any]:
+        return json.loads(self._path.read_text()) if self._path.exists() else {}

@@ -486,10 +486,14 @@ NOT_FOR_CLIENTS: Final = (
     "priority",
     "request_id",
     "session_id",
+    "stream_interval",
     "kv_transfer_params",
     "ec_transfer_params",
 )
-"""Fields that steer the engine and change no answer: removed in silence."""
+"""Fields that steer the engine and change no answer: removed in silence.
+
+With `stream_interval` an event would be many tokens, of which a stream that is left would count for one.
+"""
 
 REFUSED: Final = {
     "best_of": "ask for `n` answers instead",

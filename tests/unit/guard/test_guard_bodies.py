@@ -94,7 +94,12 @@ async def test_a_field_that_is_off_is_no_matter(guarded: Guarded, name: str) -> 
 async def test_a_field_that_steers_the_engine_is_taken_out(guarded: Guarded) -> None:
     setup = guarded()
     answer = await setup.complete(
-        priority=-9, request_id="x", session_id="x", kv_transfer_params={"a": 1}, ec_transfer_params={}
+        priority=-9,
+        request_id="x",
+        session_id="x",
+        stream_interval=1000,
+        kv_transfer_params={"a": 1},
+        ec_transfer_params={},
     )
     assert answer.status == 200
     assert setup.engine.bodies[0].keys() == {"prompt", "max_tokens", "cache_salt"}
