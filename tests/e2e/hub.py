@@ -2,7 +2,9 @@
 
 import json
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from urllib.parse import urlencode
 from uuid import uuid4
 
@@ -33,6 +35,15 @@ class Repository:
     def heal(self) -> None:
         """Have all be well with it."""
         self._send("DELETE", "?" + urlencode({"repository": self.name}), {})
+
+    def asked(self, path: str) -> Object:
+        """How many `heads` and `gets` there were of a file, at any commit."""
+        with urllib.request.urlopen(f"{self.url}/_hub/requests", timeout=10) as answer:  # noqa: S310
+            counts = json.load(answer)
+        return {kind: sum(self._of(path, counts[kind])) for kind in ("heads", "gets")}
+
+    def _of(self, path: str, counts: Object) -> Iterator[int]:
+        return (count for place, count in counts.items() if fnmatchcase(place, f"{self.name}@*/{path}"))
 
     def _send(self, method: str, query: str, body: Object) -> None:
         head = {"Content-Type": "application/json"}

@@ -3,9 +3,6 @@
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,27 +14,25 @@ import yaml
 
 from e2e.hub import Repository
 from e2e.manifests import COMMIT, OTHER_COMMIT, Object, fresh_commit, model
+from e2e.program import Said
+from e2e.program import pilothouse as program
 from e2e.team import Team
 from harness.components import PAUSE
 from harness.shell import wait_for
 from pilothouse.names import DEPLOYMENT, ENGINE_CONTAINER, MANAGED_BY, MANAGED_BY_VALUE, REVISION
 
-PROGRAM = "from pilothouse.cli.main import main; main()"
 DIFFERS = 1
 
-Said = subprocess.CompletedProcess[str]
 Pilothouse = Callable[..., Said]
 
 
 @pytest.fixture(scope="module")
 def pilothouse(kubeconfig: Path, hub_url: str, team: Team) -> Pilothouse:
     """`pilothouse(*argv)` runs the program as the cluster's admin, in the team's namespace."""
-    environment = os.environ | {"KUBECONFIG": str(kubeconfig), "HF_ENDPOINT": hub_url}
 
     def call(word: str, *argv: str) -> Said:
         where = () if word == "pin" else ("--namespace", team.namespace)
-        command = [sys.executable, "-c", PROGRAM, word, *where, *argv]
-        return subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
+        return program(kubeconfig, hub_url, word, *where, *argv)
 
     return call
 

@@ -42,6 +42,8 @@ class Fault:
     """The bearer token that opens a gated repository."""
     weights: int | None = None
     """Size of the weights in bytes."""
+    loadable: bool = False
+    """Have weights that a real engine can load."""
     license: str | None = None
     """`license` of the card; an empty text takes it out."""
     license_name: str | None = None
@@ -49,7 +51,7 @@ class Fault:
     license_text: str | None = None
     """The whole text of LICENSE; an empty text takes the file out."""
     tokenizer: str | None = None
-    """`code` or `prose`."""
+    """`code`, `prose` or `qwen2`."""
     head: str | None = None
     """The commit of the branch `main`."""
     card: str | None = None
@@ -93,7 +95,7 @@ class Faults:
         return {name: value for fault in shaping for name, value in shaped(fault)}
 
 
-SHAPES = ("weights", "license", "license_name", "license_text", "tokenizer", "card")
+SHAPES = ("weights", "loadable", "license", "license_name", "license_text", "tokenizer", "card")
 DEFAULTS = {field.name: field.default for field in fields(Fault)}
 
 

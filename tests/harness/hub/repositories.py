@@ -7,6 +7,8 @@ from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+from harness.hub import qwen2
+
 DATA = Path(__file__).parent / "data"
 WEIGHTS = 4096
 LICENSES = (
@@ -57,6 +59,7 @@ class Shape:
     license: str
     license_name: str | None = None
     weights: int = WEIGHTS
+    loadable: bool = False
     license_text: str | None = None
     tokenizer: str = "code"
     card: str | None = None
@@ -82,7 +85,7 @@ def files(repository: str, commit: str, shape: Shape) -> dict[str, File]:
         File("README.md", card(repository, shape)),
         File("config.json", config(repository)),
         File("generation_config.json", b'{"eos_token_id": 0}\n'),
-        File("model.safetensors", safetensors(f"{repository}@{commit}", shape.weights), large=True),
+        File("model.safetensors", safetensors(f"{repository}@{commit}", shape), large=True),
         File("modeling_tiny.py", b'raise SystemExit("code of the repository ran")\n'),
         File("original/consolidated.pth", weights(f"{repository} original", WEIGHTS), large=True),
         File("pytorch_model.bin", weights(f"{repository} pickled", WEIGHTS), large=True),
@@ -121,19 +124,7 @@ def card(repository: str, shape: Shape) -> bytes:
 
 def config(repository: str) -> bytes:
     """config.json of a tiny model."""
-    tiny = {
-        "architectures": ["Qwen2ForCausalLM"],
-        "model_type": "qwen2",
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_attention_heads": 4,
-        "num_hidden_layers": 2,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 32768,
-        "vocab_size": 1536,
-        "_name_or_path": repository,
-    }
-    return (json.dumps(tiny, indent=2) + "\n").encode()
+    return (json.dumps(qwen2.CONFIG | {"_name_or_path": repository}, indent=2) + "\n").encode()
 
 
 def chat_template(repository: str) -> list[File]:
@@ -150,8 +141,11 @@ def license_files(shape: Shape) -> list[File]:
     return [File("LICENSE", text.encode())] if text else []
 
 
-def safetensors(seed: str, size: int) -> bytes:
-    """One tensor of `size` bytes in the format of safetensors."""
+def safetensors(seed: str, shape: Shape) -> bytes:
+    """The weights: those of the model, or one tensor of the size that is wanted."""
+    if shape.loadable:
+        return qwen2.safetensors(seed)
+    size = shape.weights
     described = {"weight": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}
     head = json.dumps(described, separators=(",", ":")).encode()
     return len(head).to_bytes(8, "little") + head + weights(seed, size)

@@ -5,11 +5,10 @@ from pathlib import Path
 from harness import cluster, oci
 from harness.images import MMDEBSTRAP, PACKAGES, PYTHON, Image, Layer
 from harness.real_vllm import paths
-from harness.real_vllm.install import CONSTRAINTS, MODEL_MAKER
+from harness.real_vllm.install import CONSTRAINTS
 from harness.shell import HarnessError, run
 
 NAME = f"pilothouse.dev/vllm-cpu:v{paths.VERSION}"
-HUB = "/opt/huggingface/hub"
 # Besides those that Debian's Python brings.
 LIBRARIES = "libgomp1,libnuma1,libstdc++6"
 LAUNCHER = Path(__file__).with_name("vllm.sh")
@@ -27,16 +26,10 @@ def image() -> Image:
         raise HarnessError(f"The image's Python is {PYTHON}: make the engine's environment with one like it.")
     mmdebstrap = (*MMDEBSTRAP[:-1], f"--include={LIBRARIES}", MMDEBSTRAP[-1])
     base = Layer("vllm-base", mmdebstrap, lambda tar: _write_base(tar, mmdebstrap))
-    content = {PACKAGES: packages, HUB: paths.hub() / "hub", "/usr/local/bin/vllm": LAUNCHER}
-    inputs = (paths.VERSION, CONSTRAINTS, MODEL_MAKER, LAUNCHER)
+    content = {PACKAGES: packages, "/usr/local/bin/vllm": LAUNCHER}
+    inputs = (paths.VERSION, CONSTRAINTS, LAUNCHER)
     engine = Layer("vllm-cpu", inputs, lambda tar: oci.write_layer(tar, content))
-    environment = (
-        *oci.Settings(()).Env,
-        # The operator mounts an empty cache at HF_HOME; this wins over it.
-        f"HF_HUB_CACHE={HUB}",
-        "HF_HUB_OFFLINE=1",
-        "VLLM_CPU_KVCACHE_SPACE=1",
-    )
+    environment = (*oci.Settings(()).Env, "VLLM_CPU_KVCACHE_SPACE=1")
     return Image(NAME, (base, engine), oci.Settings(("vllm", "serve"), User="2000:2000", Env=environment))
 
 
