@@ -64,7 +64,7 @@ async def test_the_snapshot_is_served_with_its_own_tokenizer_and_without_a_templ
 
     assert refused == (400, NO_TEMPLATE)
     assert tokens == Tokenizer.from_file(str(snapshot / "tokenizer.json")).encode(PROMPT).ids
-    assert model["id"] == model["root"] == str(snapshot)
+    assert model["id"] == model["root"] == paths.MODEL_NAME
 
 
 @pytest.mark.parametrize("flag", ["--revision", "--tokenizer-revision"])

@@ -200,7 +200,7 @@ class Api:
             "object": "model",
             "created": created,
             "owned_by": "vllm",
-            "root": config.model,
+            "root": config.root,
             "parent": None,
             "max_model_len": config.max_model_len,
             "permission": [permission],

@@ -36,12 +36,13 @@ class ConfigError(ValueError):
 class EngineConfig:
     """The engine as configured; lengths in tokens.
 
-    `model` and `tokenizer` are folders, or names of the hub where it might be asked; `chats` tells whether
-    there is a chat template; `weights` says which checkpoint is served, `end_of_text` is the token that ends
-    its answers, `buckets` replaces histogram buckets by family.
+    `model` and `tokenizer` are folders, or names of the hub where it might be asked, `root` is what the model
+    was called; `chats` tells whether there is a chat template; `weights` says which checkpoint is served,
+    `end_of_text` is the token that ends its answers, `buckets` replaces histogram buckets by family.
     """
 
     model: str
+    root: str
     tokenizer: str
     chats: bool
     end_of_text: int | None
@@ -72,10 +73,11 @@ def engine_config(args: argparse.Namespace) -> EngineConfig:
     weights = f"{name}@{args.revision or 'main'}"
     return EngineConfig(
         model=model,
+        root=name,
         tokenizer=tokenizer,
         chats=bool(args.chat_template) or _has_chat_template(Path(tokenizer)),
         end_of_text=_end_of_text(model),
-        served_names=tuple(args.served_model_name or (model,)),
+        served_names=tuple(args.served_model_name or (name,)),
         max_model_len=max_model_len,
         limits=_limits(args, max_model_len),
         max_num_queued_reqs=args.max_num_queued_reqs,
