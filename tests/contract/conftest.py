@@ -30,8 +30,14 @@ BUSY = (
     *("--max-num-seqs", "2"),
     *("--max-num-queued-reqs", "4"),
 )
+# All that a chat may bring into its prompt.
+TEMPLATE = (
+    "{{ 'Effort: ' + reasoning_effort if reasoning_effort else '' }}{{ tools | tojson if tools else '' }}"
+    "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
+    "{{ 'assistant:' if add_generation_prompt else '' }}"
+)
 # Behind the guard: room for what the guard refuses and for streams that a test leaves.
-GUARDED = ("--max-model-len", "16K", "--served-model-name", "tiny")
+GUARDED = ("--max-model-len", "16K", "--served-model-name", "tiny", "--chat-template", TEMPLATE)
 # Served by the model's own name, with a cap on the output.
 CAPPED = ("--max-model-len", "1024", "--override-generation-config", '{"max_new_tokens": 8}')
 

@@ -57,6 +57,7 @@ ALL = (
     _chat("a chat without the answer's turn", USER, add_generation_prompt=False),
     _chat("an answer to go on", USER, BEGUN, add_generation_prompt=False, continue_final_message=True),
     _chat("a chat with tools", USER, tools=[TOOL], tool_choice="none"),
+    _chat("a chat with an effort", USER, reasoning_effort="high"),
 )
 
 

@@ -162,10 +162,11 @@ def test_a_tokenizer_that_transformers_reads_otherwise_than_its_file_says_starts
     kubeconfig: Path, hub_url: str, team: Team
 ) -> None:
     other = pinned(kubeconfig, hub_url, "code")
-    spec = {"model": other.model, "engine": ENGINE, "resources": RESOURCES | {"cpu": "500m"}}
+    spec = {"model": other.model, "engine": ENGINE, "resources": RESOURCES | {"cpu": "200m", "memory": "2Gi"}}
     team.apply(model_deployment("misread", team.namespace, team.lane, **spec))
     team.wait_reason("misread", Reason.TOKENIZER_CHANGED, seconds=READY_SECONDS)
 
     message = team.condition("misread")["message"]
     assert "by transformers 5" in message
     assert other.fingerprint in message
+    assert not team.engine_started("misread")

@@ -510,7 +510,7 @@ REFUSED: Final = {
 }
 """Fields that would change what is answered or get around a limit: refused, with the reason."""
 
-IN_TEMPLATE: Final = ("tools", "chat_template_kwargs")
+IN_TEMPLATE: Final = ("tools", "chat_template_kwargs", "reasoning_effort")
 """What of a chat gets into the prompt beside its messages, and only the template knows how."""
 
 TEXT_PARTS: Final = frozenset({"text", "input_text", "output_text", "refusal", "thinking"})
@@ -1049,7 +1049,17 @@ def _questions(order: Order) -> list[Object]:
     if "prompt" in order.body:
         special = {SPECIALS: order.body[SPECIALS]} if order.body.get(SPECIALS) is not None else {}
         return [{"prompt": text, **special} for text in order.texts]
-    return [{name: order.body[name] for name in OF_TEMPLATE if order.body.get(name) is not None}]
+    chat = {name: order.body[name] for name in OF_TEMPLATE if order.body.get(name) is not None}
+    return [chat | _reasoning(order.body)]
+
+
+def _reasoning(body: Object) -> Object:
+    """Tell the template of the effort what vLLM tells it in a chat; /tokenize takes no effort."""
+    effort, kwargs = body.get("reasoning_effort"), body.get("chat_template_kwargs") or {}
+    if effort is None or not isinstance(kwargs, dict):
+        return {}
+    told = {"enable_thinking": effort != "none", **kwargs, "reasoning_effort": effort}
+    return {"chat_template_kwargs": told}
 
 
 def _inside(scope: Message, path: str, body: bytes) -> Message:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 import virtual_time
-from unit.guard.standin import Answer, Client, Engine, Setup, settings, until
+from unit.guard.standin import Answer, Client, Engine, Object, Setup, settings, until
 
 Guarded = Callable[..., Setup]
 
@@ -105,6 +105,28 @@ async def test_a_chat_with_tools_is_counted_with_them(guarded: Guarded) -> None:
     tools = [{"type": "function", "function": {"name": "f"}}]
     await setup.chat("a", tools=tools)
     assert setup.engine.questions[0]["tools"] == tools
+
+
+@pytest.mark.parametrize(
+    ("fields", "kwargs"),
+    [
+        ({}, {"reasoning_effort": "high", "enable_thinking": True}),
+        (
+            {"chat_template_kwargs": {"date": "today", "reasoning_effort": "low"}},
+            {"date": "today", "reasoning_effort": "high", "enable_thinking": True},
+        ),
+        (
+            {"chat_template_kwargs": {"enable_thinking": False}},
+            {"reasoning_effort": "high", "enable_thinking": False},
+        ),
+    ],
+)
+async def test_a_chat_is_counted_with_what_the_template_is_told_of_reasoning(
+    guarded: Guarded, fields: Object, kwargs: Object
+) -> None:
+    setup = guarded()
+    await setup.chat("a", reasoning_effort="high", **fields)
+    assert setup.engine.questions[0]["chat_template_kwargs"] == kwargs
 
 
 async def test_what_the_engine_can_t_count_is_refused_with_its_words(guarded: Guarded) -> None:
