@@ -17,6 +17,7 @@ from e2e.team import Team
 from e2e.traffic import ask, finish_reason, streamed
 from harness import cluster
 from harness.real_vllm import image
+from harness.shell import wait_for
 from pilothouse.names import ENGINE_CONTAINER, ENGINE_PORT, GuardPath, Header, Reason
 from pilothouse.plan.probes import fingerprint
 
@@ -85,13 +86,24 @@ def page(team: Team, path: str) -> Object:
         return found
 
 
+def is_generation(text: str) -> bool:
+    return text.startswith('{"event":"generation"')
+
+
 def line(team: Team, request_id: str) -> Object:
-    """The guard's line of a request."""
+    """The guard's line of a request, which is written once its answer is out."""
     [pod] = team.pods(NAME)
-    log = team.kubectl("logs", pod["metadata"]["name"], f"--container={ENGINE_CONTAINER}")
-    lines = [json.loads(text) for text in log.splitlines() if text.startswith('{"event":"generation"')]
-    [found] = [line for line in lines if line["requestId"] == request_id]
-    return found
+    found: list[Object] = []
+
+    def logged() -> bool:
+        log = team.kubectl("logs", pod["metadata"]["name"], f"--container={ENGINE_CONTAINER}")
+        lines = map(json.loads, filter(is_generation, log.splitlines()))
+        found[:] = [line for line in lines if line["requestId"] == request_id]
+        return bool(found)
+
+    wait_for(f"the line of {request_id}", logged)
+    [only] = found
+    return only
 
 
 async def test_a_completion_streams_through_the_gateway(url: str) -> None:
