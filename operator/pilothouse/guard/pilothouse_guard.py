@@ -1438,12 +1438,13 @@ REMOVED_HEADERS: Final = frozenset(
         b"x-vllm-priority",
         b"x-data-parallel-rank",
         b"x-session-id",
+        b"endpoint-load-metrics-format",
         b"content-length",
         b"transfer-encoding",
         REQUEST_ID,
     }
 )
-"""What steers the engine is not a client's; the others are written anew."""
+"""What steers the engine or asks for its load is not a client's; the others are written anew."""
 
 
 class Guard:

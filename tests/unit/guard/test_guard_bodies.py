@@ -105,10 +105,11 @@ async def test_a_field_that_steers_the_engine_is_taken_out(guarded: Guarded) -> 
     assert setup.engine.bodies[0].keys() == {"prompt", "max_tokens", "cache_salt"}
 
 
-async def test_a_header_that_steers_the_engine_is_taken_out(guarded: Guarded) -> None:
+async def test_a_header_that_is_not_a_client_s_is_taken_out(guarded: Guarded) -> None:
     setup = guarded()
-    headers = {"x-vllm-priority": "-9", "x-data-parallel-rank": "0", "x-session-id": "s", "accept": "*/*"}
-    await setup.complete(headers=headers | {"x-request-id": "mine", "content-length": "1"})
+    steering = {"x-vllm-priority": "-9", "x-data-parallel-rank": "0", "x-session-id": "s"}
+    others = {"endpoint-load-metrics-format": "json", "x-request-id": "mine", "content-length": "1"}
+    await setup.complete(headers={"accept": "*/*"} | steering | others)
     inner = dict(setup.engine.scopes[0]["headers"])
     assert inner.keys() == {b"accept", b"x-request-id", b"content-length"}
     assert inner[b"x-request-id"] == b"mine"
