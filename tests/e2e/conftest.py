@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from e2e.fixtures import lane, operator, staged, teams
+from e2e.fixtures import away, lane, operator, staged, teams
+from e2e.program import Pilothouse, Said
+from e2e.program import pilothouse as program
 from e2e.team import Team
 
-__all__ = ["lane", "operator", "staged", "teams"]
+__all__ = ["away", "lane", "operator", "staged", "teams"]
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +19,17 @@ def team(teams: Callable[[], Team]) -> Iterator[Team]:
     team = teams()
     yield team
     team.kubectl("delete", "md", "--all", "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def pilothouse(kubeconfig: Path, hub_url: str, team: Team) -> Pilothouse:
+    """`pilothouse(*argv)` runs the program as the cluster's admin, in the team's namespace."""
+
+    def call(word: str, *argv: str) -> Said:
+        where = () if word == "pin" else ("--namespace", team.namespace)
+        return program(kubeconfig, hub_url, word, *where, *argv)
+
+    return call
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,7 +16,7 @@ from e2e.team import Team
 from harness.hub_service import CHART_VALUE
 from harness.kubectl import tool
 from harness.paths import REPOSITORY
-from harness.shell import run, succeeds
+from harness.shell import run, succeeds, wait_for
 from turns import in_common
 
 Kubectl = Callable[..., str]
@@ -76,3 +76,17 @@ def teams(kubectl: Kubectl, lane: str) -> Iterator[Callable[[], Team]]:
 
     yield new
     kubectl("delete", "namespace", "--wait=false", *made)
+
+
+@pytest.fixture
+def away(operator: Operator) -> Iterator[Callable[[], None]]:
+    """No operator, until it is called back."""
+
+    def back() -> None:
+        operator.kubectl("scale", "deployment/pilothouse", "--replicas=2")
+        operator.kubectl("rollout", "status", "deployment/pilothouse", "--timeout=3m")
+
+    operator.kubectl("scale", "deployment/pilothouse", "--replicas=0")
+    wait_for("the operator to be gone", lambda: not operator.pods(), seconds=120)
+    yield back
+    back()

@@ -3,9 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,27 +12,11 @@ import yaml
 
 from e2e.hub import Repository
 from e2e.manifests import COMMIT, OTHER_COMMIT, Object, fresh_commit, model
-from e2e.program import Said
-from e2e.program import pilothouse as program
+from e2e.program import DIFFERS, Pilothouse, Said, findings, of_pod
 from e2e.team import Team
 from harness.components import PAUSE
 from harness.shell import wait_for
 from pilothouse.names import DEPLOYMENT, ENGINE_CONTAINER, MANAGED_BY, MANAGED_BY_VALUE, REVISION
-
-DIFFERS = 1
-
-Pilothouse = Callable[..., Said]
-
-
-@pytest.fixture(scope="module")
-def pilothouse(kubeconfig: Path, hub_url: str, team: Team) -> Pilothouse:
-    """`pilothouse(*argv)` runs the program as the cluster's admin, in the team's namespace."""
-
-    def call(word: str, *argv: str) -> Said:
-        where = () if word == "pin" else ("--namespace", team.namespace)
-        return program(kubeconfig, hub_url, word, *where, *argv)
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +35,6 @@ def rows(said: Said) -> list[Object]:
     """The rows of a report, the first revision of `served` alone."""
     assert said.returncode == 0, said.stderr
     return [row for row in json.loads(said.stdout)["rows"] if row["deployment"] == "served"]
-
-
-def of_pod(said: Said, part: str) -> Object:
-    """What was found of the pod whose name begins so."""
-    [found] = [pod for pod in json.loads(said.stdout)["pods"] if pod["pod"].startswith(part)]
-    return dict(found)
-
-
-def findings(pod: Object) -> set[str]:
-    """The checks that do not agree."""
-    return {check["name"] for check in pod["checks"] if check["verdict"] == "Differs"}
 
 
 @pytest.mark.usefixtures("moments")

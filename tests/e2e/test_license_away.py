@@ -4,10 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from e2e.installed import Operator
 from e2e.legal import FORBIDDEN, FORBIDS, GATED, GATES, Legal, licensed
 from e2e.team import Team
-from harness.shell import wait_for
 from pilothouse.names import Reason
 
 # It takes the operator away from everybody.
@@ -23,20 +21,6 @@ def legal(kubectl: Callable[..., str], team: Team) -> Iterator[Legal]:
     team.kubectl("delete", "md", "--all")
     legal.withdraw_policy()
     legal.withdraw_approval()
-
-
-@pytest.fixture
-def away(operator: Operator) -> Iterator[Callable[[], None]]:
-    """No operator, until it is called back."""
-
-    def back() -> None:
-        operator.kubectl("scale", "deployment/pilothouse", "--replicas=2")
-        operator.kubectl("rollout", "status", "deployment/pilothouse", "--timeout=3m")
-
-    operator.kubectl("scale", "deployment/pilothouse", "--replicas=0")
-    wait_for("the operator to be gone", lambda: not operator.pods(), seconds=120)
-    yield back
-    back()
 
 
 @pytest.mark.usefixtures("legal")

@@ -17,6 +17,7 @@ from pilothouse.api.modeldeployment import Guard, ModelDeployment
 from pilothouse.names import ENGINE_CONTAINER, Header, RolloutState
 from pilothouse.plan.licensenames import card_names
 from pilothouse.plan.observed import Object
+from pilothouse.plan.podfiles import read_settings
 from pilothouse.plan.podlayout import GUARD, SETTINGS, code_of, digest_of, has_files
 from pilothouse.plan.revision import ALGORITHM, hash_of
 
@@ -63,6 +64,8 @@ class Declared:
     record: Object | None
     files: Mapping[str, str] | str = field(default_factory=dict)
     """The ConfigMap's data; a text in its place says why it could not be read."""
+    settings: Object | str = field(default_factory=dict)
+    """What of them the guard is to hold requests to; a text in its place says why nobody can tell."""
 
     @property
     def inputs(self) -> Object:
@@ -202,6 +205,25 @@ def _files(declared: Declared, about: Object) -> Iterator[Check]:
     yield _compared("files", recorded, digest_of(code))
     yield _compared("guard", _digest(code.get(_GUARD_FILE)), about.get("guard", ""))
     yield _compared("settings", _digest(declared.files.get(SETTINGS)), about.get("settings", ""))
+    yield from _settings(declared.settings, read_settings(declared.files.get(SETTINGS, "")))
+
+
+def _settings(meant: Object | str, live: Object) -> Iterator[Check]:
+    """Compare what the ConfigMap says, since its pods soon hold to it, with what was declared."""
+    if isinstance(meant, str):
+        yield Check("settings", Verdict.NOT_ASKED, message=meant)
+        return
+    expected, actual = dict(_leaves("settings", meant)), dict(_leaves("settings", live))
+    for name in sorted({**expected, **actual}):
+        yield _compared(name, expected.get(name, ""), actual.get(name, ""))
+
+
+def _leaves(name: str, value: object) -> Iterator[tuple[str, str]]:
+    if not isinstance(value, dict):
+        yield name, str(value)
+        return
+    for key, part in value.items():
+        yield from _leaves(f"{name}.{key}", part)
 
 
 def _manifest(declared: Declared, manifest: Object | None) -> Iterator[Check]:

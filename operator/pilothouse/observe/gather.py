@@ -20,6 +20,7 @@ from pilothouse.kinds import (
     GATEWAY,
     LICENSE_APPROVAL,
     LICENSE_POLICY,
+    TENANT_QUOTA,
     Kind,
 )
 from pilothouse.observe.callers import tenants
@@ -120,7 +121,7 @@ class Gather:
             controllers=controllers(self.store, gateways),
             gateway_parts=gateway_parts(self.store, gateways),
             served_kinds=self.store.served_kinds,
-            tenants=tenants(self.store, deployment),
+            tenants=tenants(self._all(TENANT_QUOTA), deployment),
             fetch=fetch,
             pod_files=self.installation.pod_files,
             hub=self.installation.hub,

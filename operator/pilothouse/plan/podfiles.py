@@ -23,7 +23,7 @@ def config_map(observed: Observed, revision: Revision) -> list[Object]:
     deployment = observed.deployment
     live = observed.child("ConfigMap", child_name(deployment.metadata.name, revision.name))
     data: Object = (live or {}).get("data") or {}
-    settings = guard_settings(observed, revision, _read(data.get(SETTINGS, "")))
+    settings = guard_settings(observed, revision, read_settings(data.get(SETTINGS, "")))
     text = json.dumps(settings, indent=1, sort_keys=True) if settings else data.get(SETTINGS, "")
     return [
         {
@@ -35,7 +35,7 @@ def config_map(observed: Observed, revision: Revision) -> list[Object]:
     ]
 
 
-def _read(text: str) -> Object:
+def read_settings(text: str) -> Object:
     """Return settings as JSON; what somebody made of them that is none is like none."""
     try:
         settings = json.loads(text)

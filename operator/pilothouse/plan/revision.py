@@ -105,7 +105,7 @@ def revisions_of(observed: Observed) -> dict[str, Revision]:
     """Return the frozen revisions that exist, by name."""
     owner = observed.deployment.metadata.name
     stored = observed.children_of_kind("ControllerRevision")
-    trusted = [_read(record, owner) for record in stored if _is_true(record, owner)]
+    trusted = [revision_of(record, owner) for record in stored if _is_true(record, owner)]
     return {revision.name: revision for revision in [*_recovered(observed), *trusted]}
 
 
@@ -121,7 +121,7 @@ def next_number(revisions: Mapping[str, Revision]) -> int:
     return max((revision.number for revision in revisions.values()), default=0) + 1
 
 
-def _read(controller_revision: Object, owner: str) -> Revision:
+def revision_of(controller_revision: Object, owner: str) -> Revision:
     """Read a record back: its name and data can't be changed by anybody, its labels can."""
     data = controller_revision["data"]
     return Revision(

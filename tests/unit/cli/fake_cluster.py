@@ -43,6 +43,8 @@ class FakeCluster:
 
     async def list(self, kind: Kind, namespace: str, selector: str = "") -> list[Object]:
         """List a kind, by labels."""
+        if kind.name in self.refusals:
+            raise self.refusals[kind.name]
         wanted = dict(part.split("=") for part in selector.split(",") if part)
         return [
             obj

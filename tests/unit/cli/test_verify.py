@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from builders import DIGEST, Cluster, manifest, merged, model_deployment, observed
+from builders import DIGEST, Cluster, manifest, merged, model_deployment, observed, queue_class
 from pilothouse.cli import verifyforms
 from pilothouse.cli.asking import Examined, examine
 from pilothouse.cli.verify import Check, Verdict
@@ -55,7 +55,8 @@ def scene(spec: Object | None = None) -> Scene:
     children = cluster.seen.children.values()
     revision = status["stable"]["revision"]
     template = next(obj for obj in children if obj["kind"] == "Deployment")["spec"]["template"]
-    fake = FakeCluster().put({**manifest(spec), "status": status}, pod(template), *children)
+    lane = {"kind": "QueueClass", **queue_class().model_dump(mode="json", by_alias=True)}
+    fake = FakeCluster().put({**manifest(spec), "status": status}, pod(template), lane, *children)
     record, files = (
         fake.objects.get(ObjectKey(kind, "team-ide", f"qwen-coder-{revision}"), {}).get("data", {})
         for kind in ("ControllerRevision", "ConfigMap")
@@ -218,6 +219,32 @@ def has_forged_code(s: Scene) -> str:
     return "files"
 
 
+def with_settings(s: Scene, text: str) -> None:
+    """Let the ConfigMap have other settings, and the pod hold to them already, as it does a minute later."""
+    s.cluster.put(merged(s.object("ConfigMap"), {"data": {"settings.json": text}}))
+    s.about["settings"] = digest(text)
+
+
+def settings(s: Scene) -> Object:
+    found: Object = json.loads(s.object("ConfigMap")["data"]["settings.json"])
+    return found
+
+
+def has_looser_settings(s: Scene) -> str:
+    with_settings(s, json.dumps(merged(settings(s), {"requests": {"maxOutputTokens": 9999}})))
+    return "settings.requests.maxOutputTokens"
+
+
+def lets_somebody_in(s: Scene) -> str:
+    with_settings(s, json.dumps(merged(settings(s), {"tenants": {"friends": {"concurrentRequests": 9}}})))
+    return "settings.tenants.friends.concurrentRequests"
+
+
+def has_settings_that_are_none(s: Scene) -> str:
+    with_settings(s, "none")
+    return "settings.requests.maxOutputTokens"
+
+
 def is_of_no_revision_that_serves(s: Scene) -> str:
     s.cluster.put(merged(s.object("ModelDeployment"), {"status": {"stable": {"revision": "0" * 10}}}))
     return "status.revision"
@@ -241,6 +268,9 @@ def is_of_no_revision_that_serves(s: Scene) -> str:
         has_a_status_of_other_pins,
         has_a_forged_record,
         has_forged_code,
+        has_looser_settings,
+        lets_somebody_in,
+        has_settings_that_are_none,
         is_of_no_revision_that_serves,
     ],
 )
@@ -332,6 +362,22 @@ async def test_files_that_one_may_not_read_leave_exit_code_2() -> None:
 
     assert verifyforms.exit_code([found]) == 2
     assert "configmaps is forbidden" in verifyforms.as_table([found])
+
+
+async def test_a_lane_that_is_gone_leaves_the_settings_as_they_are() -> None:
+    s = scene()
+    del s.cluster.objects[ObjectKey("QueueClass", "", "completion")]
+
+    assert differing(await s.found()) == []
+
+
+async def test_lanes_that_one_may_not_read_leave_exit_code_2() -> None:
+    s = scene()
+    s.cluster.refusals["QueueClass"] = Terminal("forbidden")
+    found = await s.found()
+
+    assert [check.message for check in found.checks if check.verdict is Verdict.NOT_ASKED] == ["forbidden"]
+    assert verifyforms.exit_code([found]) == 2
 
 
 async def test_a_pod_whose_record_is_gone_differs() -> None:
