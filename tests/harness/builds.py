@@ -20,6 +20,7 @@ PEER = "argo-rollouts"
 """Only a benchmark asks for it."""
 RATE_LIMIT = "ratelimit"
 TRAEFIK = "traefik"
+KUBE_ROUTER = "kube-router"
 TRAEFIK_CRDS = "docs/content/reference/dynamic-configuration"
 COPIED = {
     "envoy-gateway": ("github.com/envoyproxy/gateway", f"charts/{CHART}"),

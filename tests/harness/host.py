@@ -5,14 +5,16 @@ import shutil
 from pathlib import Path
 
 from harness.paths import STATE
-from harness.shell import run
+from harness.shell import HarnessError, run
 
+BRIDGED_PACKETS = "net/bridge/bridge-nf-call-iptables"
 # Settings of the kernel that the kubelet, kube-proxy or the harness write.
 SETTINGS = (
     "kernel/keys/root_maxbytes",
     "kernel/keys/root_maxkeys",
     "kernel/panic",
     "kernel/panic_on_oops",
+    BRIDGED_PACKETS,
     "net/ipv4/conf/all/route_localnet",
     "net/ipv4/ip_forward",
     "net/netfilter/nf_conntrack_tcp_timeout_close_wait",
@@ -59,6 +61,19 @@ def restore() -> None:
 def forward_packets() -> None:
     """Let the machine pass packets between pods and its other interfaces."""
     _setting("net/ipv4/ip_forward").write_text("1")
+
+
+def show_bridged_packets() -> None:
+    """Let iptables see what a bridge passes from one pod to another.
+
+    Raises:
+        HarnessError: the kernel's module for it is not loaded.
+
+    """
+    setting = _setting(BRIDGED_PACKETS)
+    if not setting.exists():
+        raise HarnessError("iptables can't see what a bridge passes on: `modprobe br_netfilter` comes first.")
+    setting.write_text("1")
 
 
 def _setting(name: str) -> Path:

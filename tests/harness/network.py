@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from harness.paths import STATE
-from harness.shell import HarnessError, run
+from harness.shell import HarnessError, run, succeeds, wait_for
 
 BRIDGE = "ph0"
 NODE_IP = "10.244.0.1"
@@ -14,6 +14,12 @@ SERVICES = "10.96.0.0/16"
 FIRST_SERVICE = "10.96.0.1"
 CNI = STATE / "cni"
 CHAINS_ARE_OURS = STATE / "chains-are-ours"
+SETS_ARE_OURS = STATE / "sets-are-ours"
+KUBERNETES = "KUBE-"
+FIREWALL_CHAINS = "KUBE-(?:ROUTER|POD-FW|NWPLCY)-"
+"""What the names of kube-router's chains begin with."""
+FIREWALL_SETS = re.compile("(?:KUBE-(?:SRC|DST)|TMP)-[A-Z2-7]{16}")
+"""How kube-router names its sets of addresses."""
 
 
 def create() -> None:
@@ -38,14 +44,28 @@ def create() -> None:
 
 
 def remove() -> None:
-    """Undo create() and take away what the kubelet and kube-proxy added, as far as it is there."""
+    """Undo create() and take away what the components added, as far as it is there."""
     if CHAINS_ARE_OURS.exists():
-        _remove_chains("iptables")
-        _remove_chains("ip6tables")
+        remove_firewall()
+        _remove_chains("iptables", KUBERNETES)
+        _remove_chains("ip6tables", KUBERNETES)
     if Path("/sys/class/net", BRIDGE).exists():
         for interface in _attached():
             run(["ip", "link", "delete", interface])
         run(["ip", "link", "delete", BRIDGE])
+
+
+def remove_firewall() -> None:
+    """Take away the chains and the sets of addresses that kube-router made, as far as they are there."""
+    _remove_chains("iptables", FIREWALL_CHAINS)
+    if SETS_ARE_OURS.exists():
+        # The kernel lets go of a set some time after the last rule that names it.
+        wait_for("kube-router's sets of addresses to go", _destroyed, seconds=10)
+
+
+def _destroyed() -> bool:
+    sets = filter(FIREWALL_SETS.fullmatch, run(["ipset", "list", "-name"]).split())
+    return all(succeeds(["ipset", "destroy", name]) for name in sets)
 
 
 def _attached() -> list[str]:
@@ -65,12 +85,12 @@ def _cni_config() -> dict[str, object]:
     return {"cniVersion": "1.0.0", "name": "pilothouse", "plugins": [bridge]}
 
 
-def _remove_chains(program: str) -> None:
-    """Take away Kubernetes' chains and the rules that lead to them, in one transaction for each table."""
+def _remove_chains(program: str, prefix: str) -> None:
+    """Take away chains and the rules that lead to them, in one transaction for each table."""
     saved = run([f"{program}-save"])
     for table, text in re.findall(r"^\*(\w+)\n(.*?)^COMMIT", saved, re.MULTILINE | re.DOTALL):
-        chains = re.findall(r"^:(KUBE-\S+)", text, re.MULTILINE)
-        jumps = re.findall(r"^-A ((?!KUBE-).* -j KUBE-.*)$", text, re.MULTILINE)
+        chains = re.findall(rf"^:({prefix}\S+)", text, re.MULTILINE)
+        jumps = re.findall(rf"^-A ((?!{prefix}).* -j {prefix}.*)$", text, re.MULTILINE)
         if not chains:
             continue
         lines = [f"*{table}", *(f"-D {rule}" for rule in jumps)]

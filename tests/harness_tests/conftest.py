@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import builds, cluster, components, debian, images, kind, node
+from harness import builds, cluster, components, debian, firewall, images, kind, node
 from harness.paths import STATE
 from harness_tests.footprint import Footprint, footprint
 
@@ -21,6 +21,7 @@ def pause() -> Path:
         )
     debian.install(node.PROGRAMS)
     builds.build_all()
+    firewall.prepare()
     return images.build(next(image for image in images.images() if image.name == components.PAUSE))
 
 

@@ -1,6 +1,7 @@
 """What a cluster could leave on a machine, to be compared before and after."""
 
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ class Footprint:
     mounts: list[str]
     interfaces: list[str]
     rules: list[str]
+    sets: list[str]
     cgroups: list[str]
     settings: dict[str, str]
     files: list[str]
@@ -41,10 +43,15 @@ def footprint() -> Footprint:
             for line in _lines("iptables-save")
             if line.startswith("-A") or "KUBE" in line or "CNI" in line
         ],
+        sets=_lines("ipset", "list", "-name") if shutil.which("ipset") else [],
         cgroups=sorted(str(path) for path in Path("/sys/fs/cgroup").glob("*/*") if path.is_dir()),
-        settings={name: Path("/proc/sys", name).read_text() for name in host.SETTINGS},
+        settings={name: path.read_text() for name, path in _settings() if path.exists()},
         files=sorted(str(path) for place in PLACES if place.exists() for path in (place, *place.rglob("*"))),
     )
+
+
+def _settings() -> list[tuple[str, Path]]:
+    return [(name, Path("/proc/sys", name)) for name in host.SETTINGS]
 
 
 def _running() -> list[str]:

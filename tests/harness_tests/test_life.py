@@ -1,6 +1,7 @@
 """A cluster starts over whatever is there, serves pods, and goes without a trace."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -8,14 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from harness import components, node, processes
+from harness import components, firewall, network, node, processes
 from harness.kubectl import get, kubectl
 from harness.paths import KUBECONFIG
-from harness.shell import HarnessError, wait_for
+from harness.shell import HarnessError, run, wait_for
 from harness_tests.footprint import Footprint, footprint
 
 TESTS = Path(__file__).parents[1]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(TESTS)}
 KILLED = ("kube-apiserver", "kubelet", "containerd")
+POLICY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: probe}
+spec:
+  podSelector: {}
+  ingress: [{from: [{namespaceSelector: {}}]}]
+"""
 POD = """
 apiVersion: v1
 kind: Pod
@@ -65,6 +75,30 @@ def test_a_cluster_whose_every_component_was_killed_leaves_no_trace(before: Foot
 
 
 @pytest.mark.usefixtures("running")
+def test_a_firewall_goes_and_leaves_the_cluster_as_it_was() -> None:
+    _run_pod()
+    with firewall.enforcing():
+        kubectl(KUBECONFIG, "apply", "--filename=-", stdin=POLICY)
+        wait_for("a policy's rules", lambda: any("KUBE-SRC-" in name for name in _firewall()))
+    assert not _firewall()
+    assert not processes.pids(firewall.NAME)
+    assert node.is_running()
+
+
+@pytest.mark.usefixtures("running")
+def test_a_firewall_whose_test_was_killed_goes_with_the_cluster(before: Footprint) -> None:
+    _run_pod()
+    kubectl(KUBECONFIG, "apply", "--filename=-", stdin=POLICY)
+    program = "import signal; from harness import firewall\nwith firewall.enforcing(): signal.pause()"
+    enforcing = subprocess.Popen([sys.executable, "-c", program], env=ENVIRONMENT)
+    wait_for("a policy's rules", lambda: any("KUBE-SRC-" in name for name in _firewall()))
+    enforcing.kill()
+    enforcing.wait()
+    node.stop()
+    assert footprint() == before
+
+
+@pytest.mark.usefixtures("running")
 def test_a_cluster_starts_over_the_remains_of_a_killed_one() -> None:
     _run_pod()
     for name in KILLED:
@@ -76,9 +110,8 @@ def test_a_cluster_starts_over_the_remains_of_a_killed_one() -> None:
 
 
 def test_a_start_that_was_killed_half_way_leaves_no_trace(before: Footprint) -> None:
-    environment = os.environ | {"PYTHONPATH": str(TESTS)}
     starting = subprocess.Popen(
-        [sys.executable, "-c", "from harness import node; node.start()"], env=environment
+        [sys.executable, "-c", "from harness import node; node.start()"], env=ENVIRONMENT
     )
     wait_for("the API server", lambda: bool(processes.pids("kube-apiserver")))
     starting.kill()
@@ -126,3 +159,9 @@ def test_without_root_it_says_what_it_needs_in_one_sentence() -> None:
 def _container_ids() -> list[str]:
     pods = get(KUBECONFIG, "pods", "--namespace=default")
     return [status["containerID"] for pod in pods for status in pod["status"]["containerStatuses"]]
+
+
+def _firewall() -> list[str]:
+    """Return what kube-router has written into the kernel."""
+    chains = re.findall(f"^:({network.FIREWALL_CHAINS}.*?) ", run(["iptables-save"]), re.MULTILINE)
+    return chains + network.FIREWALL_SETS.findall(run(["ipset", "list", "-name"]))

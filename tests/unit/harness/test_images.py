@@ -14,7 +14,7 @@ def test_a_cluster_starts_without_what_only_some_tests_look_at(started: set[str]
 
     assert len(others) == 3
     assert not others & started
-    assert not {builds.RATE_LIMIT, builds.TRAEFIK} & set(builds.MODULES)
+    assert not {builds.RATE_LIMIT, builds.TRAEFIK, builds.KUBE_ROUTER} & set(builds.MODULES)
 
 
 def test_the_gateways_custom_resources_are_those_of_its_program() -> None:
