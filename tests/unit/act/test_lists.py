@@ -39,12 +39,14 @@ _OBJECTS = st.dictionaries(
     st.text(),
     st.recursive(
         st.none() | st.integers() | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=10,
     ),
+    max_size=3,
 )
 
 
-@given(st.lists(_OBJECTS, max_size=5), st.booleans())
+@given(st.lists(_OBJECTS, max_size=3), st.booleans())
 def test_any_objects_are_read_as_they_were_written(objects: list[dict[str, Any]], items_first: bool) -> None:  # noqa: FBT001
     fields = [("metadata", METADATA), ("items", objects)]
     text = json.dumps(dict(reversed(fields) if items_first else fields))
