@@ -223,6 +223,13 @@ def accepted_parent(*, accepted: bool = True, reason: str = "Accepted") -> Objec
     }
 
 
+def parent_without_pods(status: str = "False", reason: str = "EndpointsNotFound") -> Object:
+    """What Envoy Gateway adds while it knows no ready pod of a backend."""
+    parent = accepted_parent()
+    said = {"type": "BackendsAvailable", "status": status, "reason": reason, "observedGeneration": 1}
+    return {**parent, "conditions": [*parent["conditions"], said]}
+
+
 def condition(plan_: Plan, kind: str) -> Object:
     """One condition of a plan's status."""
     found: Iterable[Object] = plan_.status["conditions"]

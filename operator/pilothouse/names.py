@@ -205,7 +205,7 @@ class Reason(StrEnum):
     ROLLING_OUT = "RollingOut"
     """A new revision is starting while the stable one serves."""
     ROUTE_PENDING = "RoutePending"
-    """The gateway has not answered for the current route yet."""
+    """The gateway has not answered for the current route yet, or not heard of the ready pods."""
 
     # The spec asks for something that is not there or not allowed.
     LICENSE_DENIED = "LicenseDenied"

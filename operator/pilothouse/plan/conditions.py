@@ -20,7 +20,7 @@ from pilothouse.plan.gpuroom import GpuNeed, lack_of
 from pilothouse.plan.licensemessage import when
 from pilothouse.plan.licenses import Licenses
 from pilothouse.plan.observed import Observed
-from pilothouse.plan.programmed import route_trouble
+from pilothouse.plan.programmed import pods_unknown, route_trouble
 from pilothouse.plan.refused import refused_child
 from pilothouse.plan.revision import Revision
 from pilothouse.plan.rollout import Rollout
@@ -109,7 +109,7 @@ def findings(
         *gates,
         _quota_reserved(observed, need),
         _workload_ready(observed, rollout, refused),
-        *_route_programmed(observed),
+        *_route_programmed(observed, rollout),
     ]
     hopeless = {rollout.cause.reason} if rollout.cause and rollout.rejected else set()
     said = _with_rollout(parts, rollout)
@@ -277,13 +277,19 @@ def _progress(observed: Observed, rollout: Rollout, lacking: Revision, wanted: i
     return Cause(Reason.SCALING if ready else Reason.STARTING, counted)
 
 
-def _route_programmed(observed: Observed) -> list[Finding]:
+def _route_programmed(observed: Observed, rollout: Rollout) -> list[Finding]:
     if not observed.deployment.spec.route:
         return []
-    trouble = route_trouble(observed)
+    trouble = route_trouble(observed) or _unheard(observed, rollout)
     if trouble:
         return [fails(ConditionType.ROUTE_PROGRAMMED, trouble.reason, trouble.message)]
     return [holds(ConditionType.ROUTE_PROGRAMMED, Reason.PROGRAMMED, "every Gateway accepted the route")]
+
+
+def _unheard(observed: Observed, rollout: Rollout) -> Cause | None:
+    """Tell of a Gateway that learns of ready pods later than the operator: until then nobody is served."""
+    serves = rollout.stable and ready_replicas(observed, rollout.stable.name)
+    return pods_unknown(observed) if serves else None
 
 
 def _serving_note(rollout: Rollout, refused: Finding | None) -> str:

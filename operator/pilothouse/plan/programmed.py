@@ -11,6 +11,8 @@ from pilothouse.plan.route import gateway_keys
 
 _ROUTE: Final = frozenset({"HTTPRoute"})
 _SPOKEN_OF: Final = frozenset({"Accepted", "ResolvedRefs"})
+_NO_PODS: Final = ("BackendsAvailable", "EndpointsNotFound")
+"""What Envoy Gateway says while it knows no ready pod of a backend; of an only one, it answers 503."""
 
 
 def route_trouble(observed: Observed) -> Cause | None:
@@ -20,6 +22,19 @@ def route_trouble(observed: Observed) -> Cause | None:
             Reason.GATEWAY_API_MISSING, "spec.route: the cluster does not have the Gateway API's HTTPRoute"
         )
     return _gateway_trouble(observed) or refused_child(observed, _ROUTE) or _unaccepted(observed)
+
+
+def pods_unknown(observed: Observed) -> Cause | None:
+    """Return which Gateway carries a route with one backend and has not heard of its pods."""
+    route = live_route(observed)
+    if not route or any(len(rule.get("backendRefs", ())) > 1 for rule in route["spec"].get("rules", ())):
+        return None
+    for parent in _answers(route):
+        if any((each["type"], each["reason"]) == _NO_PODS for each in _failed(parent)):
+            gateway = _gateway_of(route, parent)
+            where = f"Gateway {gateway.namespace}/{gateway.name}"
+            return Cause(Reason.ROUTE_PENDING, f"spec.route: {where} has not heard of the ready pods")
+    return None
 
 
 def live_route(observed: Observed) -> Object | None:
@@ -67,8 +82,8 @@ def _unaccepted(observed: Observed) -> Cause | None:
 def _refusal(route: Object) -> str | None:
     """Return what a Gateway says against the route as it is now, in its own words."""
     for parent in _answers(route):
-        for condition in parent["conditions"]:
-            if condition["type"] in _SPOKEN_OF and condition["status"] == "False":
+        for condition in _failed(parent):
+            if condition["type"] in _SPOKEN_OF:
                 gateway = _gateway_of(route, parent)
                 words = f"{condition['reason']}: {condition.get('message', '')}"
                 return f"Gateway {gateway.namespace}/{gateway.name}: {words}"
@@ -80,6 +95,10 @@ def _answers(route: Object) -> Iterator[Object]:
     for parent in route.get("status", {}).get("parents", []):
         if any(_is_current(condition, route) for condition in parent.get("conditions", [])):
             yield parent
+
+
+def _failed(parent: Object) -> Iterator[Object]:
+    return (condition for condition in parent["conditions"] if condition["status"] == "False")
 
 
 def _is_current(condition: Object, route: Object) -> bool:

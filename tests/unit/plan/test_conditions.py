@@ -12,8 +12,10 @@ from builders import (
     OTHER_COMMIT,
     Cluster,
     condition,
+    merged,
     model_deployment,
     observed,
+    parent_without_pods,
 )
 from pilothouse.api.common import Condition
 from pilothouse.names import ConditionType, Reason
@@ -113,6 +115,20 @@ def test_pods_are_counted_while_they_start() -> None:
     said = f"revision {revision} has 0 ready pods, 2 are wanted"
     assert condition(after, "WorkloadReady")["message"] == said
     assert condition(after, "WorkloadReady")["reason"] == "Starting"
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_who_is_ready_waits_for_a_gateway_that_has_not_heard_of_its_pods(*, ready: bool) -> None:
+    cluster = Cluster()
+    revision = cluster.plan.status["stable"]["revision"]
+    cluster.broken = set() if ready else {f"qwen-coder-{revision}"}
+    cluster.settle()
+    seen, key = cluster.seen, ObjectKey("HTTPRoute", "team-ide", "qwen-coder")
+    deaf = merged(seen.children[key], {"status": {"parents": [parent_without_pods()]}})
+    after = plan(replace(seen, children={**seen.children, key: deaf}))
+
+    assert condition(after, "RouteProgrammed")["status"] == str(not ready)
+    assert condition(after, "Ready")["reason"] == ("RoutePending" if ready else "Starting")
 
 
 def test_a_larger_count_is_scaling_until_all_are_ready() -> None:

@@ -2,11 +2,20 @@
 
 from dataclasses import replace
 
-from builders import GATEWAY, Cluster, accepted_parent, gateway, merged, model_deployment, observed
+from builders import (
+    GATEWAY,
+    Cluster,
+    accepted_parent,
+    gateway,
+    merged,
+    model_deployment,
+    observed,
+    parent_without_pods,
+)
 from pilothouse.names import Reason
 from pilothouse.plan.cause import Cause
 from pilothouse.plan.observed import Object, ObjectKey, Observed
-from pilothouse.plan.programmed import is_followed, route_trouble
+from pilothouse.plan.programmed import is_followed, pods_unknown, route_trouble
 
 ROUTE = ObjectKey("HTTPRoute", "team-ide", "qwen-coder")
 
@@ -118,3 +127,30 @@ def test_a_gateway_that_does_not_exist_misleads_nobody() -> None:
     seen = replace(with_route(settled(), generation=2), gateways={})
 
     assert is_followed(seen)
+
+
+def test_a_gateway_that_has_not_heard_of_the_pods_is_told_and_keeps_its_word_on_the_route() -> None:
+    seen = with_route(settled(), parent_without_pods())
+
+    assert pods_unknown(seen) == Cause(
+        Reason.ROUTE_PENDING, "spec.route: Gateway gateways/models has not heard of the ready pods"
+    )
+    assert route_trouble(seen) is None
+
+
+def test_a_gateway_that_knows_the_pods_or_says_nothing_of_them_is_no_trouble() -> None:
+    for parent in (accepted_parent(), parent_without_pods("True"), parent_without_pods(reason="Other")):
+        assert pods_unknown(with_route(settled(), parent)) is None
+
+
+def test_what_was_said_of_an_older_route_does_not_count() -> None:
+    assert pods_unknown(with_route(settled(), parent_without_pods(), generation=2)) is None
+
+
+def test_of_several_backends_one_may_have_its_pods_yet_to_come() -> None:
+    seen = with_route(settled(), parent_without_pods())
+    live = seen.children[ROUTE]
+    rules = [{**rule, "backendRefs": [*rule["backendRefs"]] * 2} for rule in live["spec"]["rules"]]
+    two = merged(live, {"spec": {"rules": rules}})
+
+    assert pods_unknown(replace(seen, children={**seen.children, ROUTE: two})) is None
