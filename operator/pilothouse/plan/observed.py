@@ -48,8 +48,7 @@ class Observed:
     `license_policies` and `approvals` are by name, None for one that can't be read;
     `demands_license_policy` says that without any policy nothing may be served. `room` is what the
     namespace's TenantQuota lets it have at this moment. `pods` is empty unless a Deployment of this
-    ModelDeployment lacks ready replicas or a rollout is under way: pods are read on demand, never
-    watched.
+    ModelDeployment lacks ready replicas or a rollout is under way: pods are read on demand, never watched.
     `readings` are the counters of the engines that were read just now, `unread` says by pod uid why one
     could not be; an empty uid stands for Prometheus. `recent` is what the engines had counted a few seconds
     before, where samples are rarer. `preflights` holds by pod uid the tests that have ended. `peers` are the
