@@ -1,7 +1,8 @@
 """The process of `vllm serve`, from its start to its end after SIGTERM.
 
 As in vLLM the port is bound at once, but nothing listens on it before the model is loaded; after SIGTERM the
-port stays open and /health healthy until what runs has ended.
+port stays open and /health healthy until what runs has ended. It runs on uvloop, and uvicorn parses with
+httptools, which it finds as it does in vLLM's image.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 
 from harness.vllm_sim import VLLM_VERSION, loading
@@ -37,7 +39,7 @@ def serve(args: argparse.Namespace) -> None:
     faults = Faults.from_environment()
     loading.check_shared_memory()
     loading.load(config, args.revision or "main", faults)
-    asyncio.run(_run(config, args, faults, listener))
+    uvloop.run(_run(config, args, faults, listener))
 
 
 def _log_to_stdout() -> None:
@@ -55,8 +57,7 @@ def _bind(args: argparse.Namespace) -> socket.socket:
         listener.bind(args.uds)
         return listener
     family = socket.AF_INET6 if ":" in (args.host or "") else socket.AF_INET
-    # With the protocol named asyncio switches Nagle's algorithm off, as vLLM's uvloop always does.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((args.host or "", args.port))
     return listener
