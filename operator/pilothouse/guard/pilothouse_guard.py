@@ -128,14 +128,18 @@ class Scanner:
 
     def __init__(self, rules: Iterable[Mapping[str, Any]]) -> None:
         """Compile the rules; raises KeyError or re.error for one that is none."""
-        self._rules = [(rule["kind"], re.compile(rule["pattern"]), tuple(rule["literals"])) for rule in rules]
+        self._rules = [
+            (rule["kind"], re.compile(rule["pattern"]), frozenset(rule["literals"])) for rule in rules
+        ]
+        self._literals = frozenset(literal for _, _, literals in self._rules for literal in literals)
 
     def kinds(self, text: str) -> dict[str, int]:
         """Count the credentials of each kind; what they are is told to nobody."""
         folded = text.lower()
+        there = {literal for literal in self._literals if literal in folded}
         found: dict[str, int] = {}
         for kind, pattern, literals in self._rules:
-            if literals and not any(literal in folded for literal in literals):
+            if literals and literals.isdisjoint(there):
                 continue
             hits = sum(1 for _ in pattern.finditer(text))
             if hits:
@@ -310,11 +314,8 @@ class Key:
 
     def of(self, purpose: str, *parts: bytes) -> str:
         """Return 32 hexadecimal digits that nobody can make or invert without the key."""
-        hashed = hmac.new(self._file.value() or self._own, purpose.encode(), hashlib.sha256)
-        for part in parts:
-            hashed.update(b"%d:" % len(part))
-            hashed.update(part)
-        return hashed.hexdigest()[:32]
+        said = purpose.encode() + b"".join(b"%d:%b" % (len(part), part) for part in parts)
+        return hmac.digest(self._file.value() or self._own, said, "sha256").hex()[:32]
 
     @property
     def source(self) -> str:
@@ -839,25 +840,25 @@ class Bill:
         self, budgets: Budgets, purses: Sequence[Purse], moment: float, spent: Mapping[str, int]
     ) -> None:
         self._budgets = budgets
-        self._purses = purses
+        self._purses = {kind: [purse for purse in purses if purse.kind == kind] for kind in SPENT}
         self._moment = moment
-        self._spent: Counter[str] = Counter()
+        self._spent = dict.fromkeys(SPENT, 0)
         for kind, amount in spent.items():
             self.settle(kind, amount)
 
     @property
     def needs_input(self) -> bool:
         """Whether the exact tokens of the input have to be known."""
-        return any(purse.kind == "inputTokens" for purse in self._purses)
+        return bool(self._purses["inputTokens"])
 
     def settle(self, kind: str, total: int) -> None:
         """Make what is spent of this kind exactly so much."""
         more = total - self._spent[kind]
         self._spent[kind] = total
-        for purse in self._purses:
-            if purse.kind == kind and more > 0:
+        for purse in self._purses[kind]:
+            if more > 0:
                 self._budgets.spend(purse, more)
-            elif purse.kind == kind and more < 0:
+            elif more < 0:
                 self._budgets.give_back(purse, -more, self._moment)
 
     def tear_up(self) -> None:
@@ -1235,7 +1236,9 @@ class Answer:
         if message["type"] == "http.response.body":
             if self._held:
                 await self._begin(self._held)
-            await self._pass_on(message)
+            passed = self._passed_on(message)
+            if passed:
+                await self._send(passed)
 
     def close(self) -> None:
         """Let nothing more of the engine through."""
@@ -1279,7 +1282,8 @@ class Answer:
         start = {"type": "http.response.start", "status": status, "headers": headers + self._headers}
         await self._send(start)
 
-    async def _pass_on(self, message: Message) -> None:
+    def _passed_on(self, message: Message) -> Message | None:
+        """Return what of a part of the answer goes on, None for nothing."""
         data, more = message.get("body", b""), message.get("more_body", False)
         if self._events:
             data = self._events.pass_on(data, more=more)
@@ -1292,8 +1296,9 @@ class Answer:
             count_whole(self.count, b"".join(self._parts))
         if self.bill:
             self.bill.settle("outputTokens", self.count.tokens)
-        if data or not more:
-            await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        if more and not data:
+            return None
+        return {"type": "http.response.body", "body": data, "more_body": more}
 
 
 def _json_headers(body: bytes) -> RawHeaders:
