@@ -134,7 +134,7 @@ bench-quotas: venv ## Have tenants ask for 5 times what they may (12 min); write
 	python benchmarks/quotas.py
 
 .PHONY: bench-guard
-bench-guard: venv ## Load an engine with the guard and one without, in turn (9 min); writes benchmarks/results/guard.md
+bench-guard: venv ## Load an engine with the guard and one without, in turn (13 min); writes benchmarks/results/guard.md
 	python -m benchmarks.guard
 
 ## The cluster

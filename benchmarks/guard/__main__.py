@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.guard import alone
 from benchmarks.guard.engines import pair
-from benchmarks.guard.load import one_by_one, saturate
+from benchmarks.guard.load import asleep, awake, one_by_one, saturate
 from benchmarks.guard.report import report
 from benchmarks.measure import machine, publish
 
@@ -35,8 +35,9 @@ def measure(pairs: int, seconds: float, lone: int) -> str:
         costs = {size: alone.measure(folder, size) for size in alone.SIZES}
         with pair(folder) as engines:
             delays = asyncio.run(one_by_one(engines, lone))
-            rounds = asyncio.run(saturate(engines, pairs, seconds))
-    return report(about, costs, delays, rounds)
+            rounds = asyncio.run(saturate(engines, pairs, seconds, awake))
+            woken = asyncio.run(saturate(engines, pairs // 2, seconds, asleep))
+    return report(about, costs, delays, rounds, woken)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any
+from typing import Any, NoReturn
 
 import aiohttp
 from benchmarks.guard.engines import MODEL, PLACES, Pair, cpu_seconds, headers
@@ -80,6 +81,26 @@ class Rounds:
         return [median(guarded.first) - median(bare.first) for bare, guarded in pairs]
 
 
+Presence = Callable[[], AbstractAsyncContextManager[None]]
+"""What the process of the callers does while it waits for tokens."""
+
+
+@asynccontextmanager
+async def awake() -> AsyncIterator[None]:
+    """Look for tokens all the time, as if somebody else's machine were woken by them."""
+    task = asyncio.create_task(_spin())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+@asynccontextmanager
+async def asleep() -> AsyncIterator[None]:
+    """Sleep until a token comes."""
+    yield
+
+
 def prompts(size: int) -> Iterator[str]:
     """Yield prompts of so many bytes of code, each with another beginning, so that no cache knows it."""
     code = "".join(
@@ -96,14 +117,15 @@ def body(prompt: str, tokens: int) -> Mapping[str, Any]:
     return {"model": MODEL, "prompt": prompt, "max_tokens": tokens, "ignore_eos": True, "stream": True}
 
 
-async def saturate(pair: Pair, pairs: int, seconds: float) -> Rounds:
+async def saturate(pair: Pair, pairs: int, seconds: float, presence: Presence) -> Rounds:
     """Keep all places of either engine taken, in turn; the first pair of rounds warms up."""
     asking = {engine: _asking() for engine in _in_turn(pair, 0)}
     bare, guarded = [], []
     for turn in range(pairs + 1):
         measured = {}
         for engine in _in_turn(pair, turn):
-            measured[engine] = await _round(engine, asking[engine], seconds)
+            async with presence():
+                measured[engine] = await _round(engine, asking[engine], seconds)
         if turn:
             bare.append(measured[pair.bare])
             guarded.append(measured[pair.guarded])
@@ -130,6 +152,11 @@ def _asking() -> Iterator[Ask]:
     lengths = random.Random(1)  # noqa: S311 -- the same for both engines
     for number, prompt in enumerate(prompts(PROMPT_BYTES)):
         yield Ask(number, prompt, lengths.choice(TOKENS))
+
+
+async def _spin() -> NoReturn:
+    while True:  # noqa: ASYNC110 -- there is no event: it keeps the loop from waiting for one
+        await asyncio.sleep(0)
 
 
 def _session() -> aiohttp.ClientSession:

@@ -16,16 +16,26 @@ engine (`Reject`), and the keyed hash. Prompts are {PROMPT_BYTES:,} bytes of cod
 {TOKENS[-1]} tokens long.
 
 """
+WOKEN = """It is the engine's process that wakes them, and a write that wakes takes longer than one that
+finds them awake. Tokens that follow closely find them awake; some microseconds more between two, whoever
+needs them, and each token has to wake them. Callers on another machine are woken by that machine, so the
+goal is held to callers that stay awake.
+"""
 GOALS = "The goal is at most 3 % of the throughput at saturation, and 1 ms to the first token (p50).\n"
 
 
-def report(about: str, costs: Mapping[int, alone.Cost], delays: Sequence[float], rounds: Rounds) -> str:
-    """Return the page."""
+def report(
+    about: str, costs: Mapping[int, alone.Cost], delays: Sequence[float], rounds: Rounds, woken: Rounds
+) -> str:
+    """Return the page; `woken` are the rounds of callers that sleep."""
     return (
         f"{TEXT}{about}{GOALS}\n"
         f"All {PLACES} sequences of the engine taken, pairs of rounds in turn; in brackets the middle half "
         f"of the {len(rounds.bare)} pairs:\n\n{_saturated(rounds)}\n"
         f"{_share_of_time(rounds)}\n\n"
+        f"With callers that sleep until a token wakes them, {len(woken.bare)} pairs, the first token is\n"
+        f"{_spread(woken.delays(), 1e3, 'ms')} later with the guard, and the throughput "
+        f"{_spread(woken.slowdowns(), 100, '%')} lower.\n{WOKEN}\n"
         f"One request at a time, {len(delays)} pairs: the first token is "
         f"{_spread(delays, 1e3, 'ms')} later with the guard.\n\n"
         f"The guard alone in a process, CPU time for a stream of {alone.TOKENS} tokens:\n\n"
