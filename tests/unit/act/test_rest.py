@@ -21,8 +21,8 @@ KEY = ObjectKey("Service", "team-ide", "a")
 
 
 @asynccontextmanager
-async def server(answer: Any) -> AsyncIterator[tuple[Rest, list[web.Request]]]:
-    """A server on loopback that answers as told, our client of it, and what it was asked."""
+async def server(answer: Any, seconds: float = 30) -> AsyncIterator[tuple[Rest, list[web.Request]]]:
+    """A server on loopback that answers as told, a client that waits so long, and what was asked."""
     asked: list[web.Request] = []
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -37,10 +37,11 @@ async def server(answer: Any) -> AsyncIterator[tuple[Rest, list[web.Request]]]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     configuration = Configuration(host=site.name, api_key={"BearerToken": "bearer s3cret"})
-    timeout = aiohttp.ClientTimeout(total=0.2)
-    async with aiohttp.ClientSession(site.name, timeout=timeout) as session:
-        yield Rest(session, Credentials(configuration)), asked
-    await runner.cleanup()
+    try:
+        async with aiohttp.ClientSession(site.name, timeout=aiohttp.ClientTimeout(total=seconds)) as session:
+            yield Rest(session, Credentials(configuration)), asked
+    finally:
+        await runner.cleanup()
 
 
 def says(status: int, body: object, **headers: str) -> Any:
@@ -89,7 +90,7 @@ async def test_a_server_that_hangs_is_given_up_in_time() -> None:
         await asyncio.sleep(5)
         return web.Response()
 
-    async with server(hang) as (kube, _):
+    async with server(hang, seconds=0.2) as (kube, _):
         with pytest.raises(Retryable):
             await kube.get(KEY)
 
