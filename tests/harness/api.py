@@ -2,6 +2,7 @@
 
 import json
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ Object = dict[str, Any]
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+
+LEAVES_CLOSED_OPEN = sys.version_info < (3, 12, 8)
+"""Whether a connection may wait for the server to close it in turn when its loop is gone (cpython#118960)."""
 
 
 class Api:
@@ -114,6 +118,6 @@ async def connect(kubeconfig: Path) -> AsyncIterator[Api]:
         context.load_cert_chain(configuration.cert_file, configuration.key_file)
     token = await configuration.get_api_key_with_prefix("BearerToken")
     headers = {"Authorization": token} if token else {}
-    connector = aiohttp.TCPConnector(ssl=context, limit=0)
+    connector = aiohttp.TCPConnector(ssl=context, limit=0, enable_cleanup_closed=LEAVES_CLOSED_OPEN)
     async with aiohttp.ClientSession(configuration.host, connector=connector, headers=headers) as session:
         yield Api(session)
