@@ -51,9 +51,21 @@ def _wait_for_silence(team: Team) -> dict[str, str]:
     return seen
 
 
+def _wait_for_an_idle_resync(operator: OperatorProcess) -> None:
+    """Wait until all was looked at from its beginning to its end and nothing was left to write."""
+
+    def is_idle() -> bool:
+        writes, resyncs = operator.writes(), _resyncs(operator)
+        wait_for("a resync that began after this", lambda: _resyncs(operator) >= resyncs + 2)
+        return operator.writes() == writes
+
+    wait_for("an idle resync", is_idle)
+
+
 def test_at_rest_nothing_is_written_but_the_lease(start_operator: StartOperator, team: Team) -> None:
     operator = start_operator(RESYNC_SECONDS="1").wait_ready().wait_leading()
     _declare_all(team)
+    _wait_for_an_idle_resync(operator)
     before, writes = _wait_for_silence(team), operator.writes()
     resyncs, renewals = _resyncs(operator), operator.metric("pilothouse_api_requests_total", kind="Lease")
     missed = operator.metric("pilothouse_resync_missed_changes_total")
