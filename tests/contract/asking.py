@@ -57,4 +57,4 @@ def greedy(**body: object) -> Object:
 
 def endless(**body: object) -> Object:
     """Return what to add to a body for a stream that outlives every test."""
-    return {"max_tokens": 15_000, "ignore_eos": True} | body
+    return {"max_tokens": 15_000} | body
