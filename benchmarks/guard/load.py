@@ -5,7 +5,7 @@ import itertools
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, NoReturn
@@ -95,10 +95,8 @@ async def awake() -> AsyncIterator[None]:
         task.cancel()
 
 
-@asynccontextmanager
-async def asleep() -> AsyncIterator[None]:
-    """Sleep until a token comes."""
-    yield
+asleep: Presence = nullcontext
+"""Sleep until a token comes."""
 
 
 def prompts(size: int) -> Iterator[str]:

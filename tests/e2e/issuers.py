@@ -11,7 +11,6 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -23,7 +22,7 @@ from e2e.callers import GATEWAYS
 from e2e.manifests import IMAGE, Object
 from e2e.team import Team
 from harness import gateway
-from harness.shell import run
+from harness.authority import Authority
 
 AUDIENCE = "models"
 ENVOYS = "envoy-gateway-system"
@@ -55,26 +54,6 @@ server = http.server.ThreadingHTTPServer(("", 443), Handler)
 server.socket = context.wrap_socket(server.socket, server_side=True)
 server.serve_forever()
 """
-
-
-class Authority:
-    """A company's own certificate authority."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.certificate = self._make("authority", "-subj", "/CN=company")
-
-    def issue(self, host: str) -> tuple[str, str]:
-        """Return a certificate for a host, and its key."""
-        authority = ("-CA", self._folder / "authority.crt", "-CAkey", self._folder / "authority.key")
-        names = ("-subj", "/CN=keys", "-addext", f"subjectAltName=DNS:{host}")
-        return self._make(host, *authority, *names), (self._folder / f"{host}.key").read_text()
-
-    def _make(self, name: str, *options: str | Path) -> str:
-        key, certificate = self._folder / f"{name}.key", self._folder / f"{name}.crt"
-        new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-keyout", key)
-        run(["openssl", "req", "-x509", *new, "-days", "2", *options, "-out", certificate])
-        return certificate.read_text()
 
 
 class Key:

@@ -11,11 +11,11 @@ import pytest
 from yarl import URL
 
 from e2e.callers import GATEWAYS
-from e2e.issuers import Authority
 from e2e.manifests import model_deployment, route
 from e2e.team import DEADLINE, Team
 from e2e.traffic import ask, events
 from harness import gateway
+from harness.authority import Authority
 from harness.shell import wait_for
 
 NAME = "sealed"

@@ -17,10 +17,11 @@ import pytest
 from e2e import mirror
 from e2e.callers import DEADLINE, Tenant, declare, gateway_with_callers, served_callers, status_of
 from e2e.hostile import FORGED
-from e2e.issuers import AUDIENCE, ENVOYS, Authority, Issuer, Key, trusting
+from e2e.issuers import AUDIENCE, ENVOYS, Issuer, Key, trusting
 from e2e.manifests import Object, model_deployment, route
 from e2e.team import Team
 from harness import gateway
+from harness.authority import Authority
 from harness.kubectl import get
 from harness.shell import wait_for
 from pilothouse.names import CALLERS, Header

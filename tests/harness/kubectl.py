@@ -20,6 +20,20 @@ def kubectl(kubeconfig: Path, *argv: str, stdin: str | None = None) -> str:
     return run([tool("kubectl"), "--kubeconfig", kubeconfig, *argv], stdin=stdin)
 
 
+def kubeconfig_for(server: str, authority: Path, token: str) -> str:
+    """Write a kubeconfig for the bearer of a token; `authority` is a file with certificates."""
+    cluster = {"server": server, "certificate-authority": str(authority)}
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": {"token": token}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "c",
+    }
+    return json.dumps(content)
+
+
 def tool(name: str) -> str:
     """Return the path of kubectl or helm: the harness's own build, else the one on PATH."""
     found = shutil.which(name, path=f"{BIN}:{os.environ['PATH']}")

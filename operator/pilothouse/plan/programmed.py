@@ -31,9 +31,8 @@ def pods_unknown(observed: Observed) -> Cause | None:
         return None
     for parent in _answers(route):
         if any((each["type"], each["reason"]) == _NO_PODS for each in _failed(parent)):
-            gateway = _gateway_of(route, parent)
-            where = f"Gateway {gateway.namespace}/{gateway.name}"
-            return Cause(Reason.ROUTE_PENDING, f"spec.route: {where} has not heard of the ready pods")
+            who = _called(_gateway_of(route, parent))
+            return Cause(Reason.ROUTE_PENDING, f"spec.route: {who} has not heard of the ready pods")
     return None
 
 
@@ -54,7 +53,7 @@ def is_followed(observed: Observed) -> bool:
 def _gateway_trouble(observed: Observed) -> Cause | None:
     for index, key in enumerate(gateway_keys(observed.deployment)):
         gateway = observed.gateways.get(key)
-        where = f"spec.route.parentRefs[{index}]: Gateway {key.namespace}/{key.name}"
+        where = f"spec.route.parentRefs[{index}]: {_called(key)}"
         if not gateway:
             return Cause(Reason.GATEWAY_NOT_FOUND, f"{where} does not exist")
         if not _is_programmed(gateway):
@@ -84,9 +83,8 @@ def _refusal(route: Object) -> str | None:
     for parent in _answers(route):
         for condition in _failed(parent):
             if condition["type"] in _SPOKEN_OF:
-                gateway = _gateway_of(route, parent)
                 words = f"{condition['reason']}: {condition.get('message', '')}"
-                return f"Gateway {gateway.namespace}/{gateway.name}: {words}"
+                return f"{_called(_gateway_of(route, parent))}: {words}"
     return None
 
 
@@ -106,6 +104,10 @@ def _is_current(condition: Object, route: Object) -> bool:
     return condition["type"] == "Accepted" and bool(
         condition.get("observedGeneration", generation) >= generation
     )
+
+
+def _called(gateway: ObjectKey) -> str:
+    return f"Gateway {gateway.namespace}/{gateway.name}"
 
 
 def _gateway_of(route: Object, parent: Object) -> ObjectKey:

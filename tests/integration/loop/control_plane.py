@@ -11,10 +11,8 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from harness import builds, debian
-from harness.kubectl import kubectl
+from harness.kubectl import kubeconfig_for, kubectl
 from harness.paths import BIN, REPOSITORY
 from harness.shell import HarnessError, run, wait_for
 
@@ -125,19 +123,7 @@ class ControlPlane:
     def kubeconfig_for(self, token: str) -> str:
         """Write a kubeconfig for the bearer of a token."""
         server = f"https://127.0.0.1:{self.api_port}"
-        authority = f"{self.folder}/keys/apiserver.crt"
-        return yaml.safe_dump(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "clusters": [
-                    {"name": "c", "cluster": {"server": server, "certificate-authority": authority}}
-                ],
-                "users": [{"name": "u", "user": {"token": token}}],
-                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-                "current-context": "c",
-            }
-        )
+        return kubeconfig_for(server, self.folder / "keys/apiserver.crt", token)
 
     def _write_keys(self) -> None:
         keys = self.folder / "keys"

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import json
 import socket
 import ssl
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ from threading import Thread
 import pytest
 
 from harness.api import connect
-from harness.shell import run
+from harness.authority import Authority
+from harness.kubectl import kubeconfig_for
 
 ANSWER = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n"
 
@@ -22,13 +22,10 @@ class Deaf:
     """A server that begins an answer, and neither goes on nor hears that its client hangs up."""
 
     def __init__(self, folder: Path) -> None:
-        self.certificate = folder / "server.crt"
-        key = folder / "server.key"
-        subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
-        new = ("-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", self.certificate)
-        run(["openssl", "req", "-x509", "-days", "1", *new, *subject])
+        self.authority = folder / "authority.crt"
+        Authority(folder).issue("localhost")
         self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._context.load_cert_chain(self.certificate, key)
+        self._context.load_cert_chain(folder / "localhost.crt", folder / "localhost.key")
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._connection: ssl.SSLSocket | None = None
         Thread(target=self._serve, daemon=True).start()
@@ -59,17 +56,8 @@ def deaf(tmp_path: Path) -> Iterator[Deaf]:
 
 @pytest.fixture
 def kubeconfig(tmp_path: Path, deaf: Deaf) -> Path:
-    cluster = {"server": f"https://localhost:{deaf.port}", "certificate-authority": str(deaf.certificate)}
-    content = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "it",
-        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-        "clusters": [{"name": "it", "cluster": cluster}],
-        "users": [{"name": "it", "user": {"token": "none"}}],
-    }
     path = tmp_path / "kubeconfig"
-    path.write_text(json.dumps(content))
+    path.write_text(kubeconfig_for(f"https://localhost:{deaf.port}", deaf.authority, "none"))
     return path
 
 
