@@ -12,6 +12,7 @@ import aiohttp
 from contract.asking import Object
 from contract.engine import COMMON_FLAGS, TESTS, Engine, Kind
 from contract.waiting import until
+from harness.logs import generations
 from pilothouse.plan.probes import PROBES
 
 GUARD = TESTS.parent / "operator/pilothouse/guard"
@@ -67,8 +68,8 @@ class Guarded(Engine):
         found: list[Object] = []
 
         async def logged() -> bool:
-            written = filter(is_line, self.output().splitlines())
-            found[:] = [line for line in map(json.loads, written) if line["requestId"] == request_id]
+            told = generations(self.output())
+            found[:] = [line for line in told if line["requestId"] == request_id]
             return bool(found)
 
         await until(logged, f"the line of {request_id}")
@@ -99,8 +100,3 @@ class Guarded(Engine):
         }
         (self._folder / "next.json").write_text(json.dumps(settings))
         (self._folder / "next.json").replace(self._folder / "settings.json")
-
-
-def is_line(text: str) -> bool:
-    """Tell a generation's line from what else is in the log."""
-    return text.startswith('{"event":"generation"')

@@ -15,6 +15,7 @@ from e2e.manifests import Object
 from e2e.team import Team
 from e2e.traffic import ask
 from harness import gateway
+from harness.logs import generations
 from harness.shell import wait_for
 from pilothouse.names import CALLERS, OPERATOR_TENANT
 
@@ -124,8 +125,7 @@ def served_callers(team: Team, model: str) -> set[tuple[str, str]]:
     """Return the tenants and users of the generations that a model's guard has let through and logged."""
     [pod] = team.pods(model)
     text = team.kubectl("logs", pod["metadata"]["name"], "--container=engine")
-    lines = [json.loads(line) for line in text.splitlines() if line.startswith('{"event":"generation"')]
-    named = {(line["tenant"], line["user"]) for line in lines if line["status"] == HTTPStatus.OK}
+    named = {(line["tenant"], line["user"]) for line in generations(text) if line["status"] == HTTPStatus.OK}
     return {(tenant, user) for tenant, user in named if tenant != OPERATOR_TENANT}
 
 

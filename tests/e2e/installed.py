@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from harness.logs import lines
+
 NAMESPACE = "pilothouse-system"
 PODS = "app.kubernetes.io/name=pilothouse"
 
@@ -37,7 +39,7 @@ class Operator:
 
     def log(self) -> list[str]:
         """Return the log lines of all pods."""
-        return [line for pod in self.pods() for line in self.kubectl("logs", pod).splitlines()]
+        return [line for pod in self.pods() for line in lines(self.kubectl("logs", pod))]
 
     def records(self, name: str) -> list[dict[str, Any]]:
         """Return the log records about one model."""

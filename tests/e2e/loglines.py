@@ -1,7 +1,6 @@
 """What the guards of a stage's pods log of generations, from the first pod to the last."""
 
 import asyncio
-import json
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 
 from e2e.manifests import Object
 from e2e.stage import Stage
+from harness.logs import generations
 from pilothouse.kinds import POD
 from pilothouse.names import ENGINE_CONTAINER, REVISION
 
@@ -79,6 +79,7 @@ def _has_begun(pod: Object) -> bool:
 async def _follow(stage: Stage, pod: Object, lines: Lines) -> None:
     path = f"{POD.path(stage.name, pod['metadata']['name'])}/log"
     async for raw in stage.api.lines(path, container=ENGINE_CONTAINER, follow="true"):
-        # Those of the operator's preflight have no trace.
-        if raw.startswith(b'{"event":"generation"') and "packing" in (line := json.loads(raw)):
-            await lines.add(pod, line)
+        for line in generations(raw.decode()):
+            # Those of the operator's preflight have none.
+            if "packing" in line:
+                await lines.add(pod, line)

@@ -15,6 +15,7 @@ from e2e.installed import Operator
 from e2e.manifests import MODEL, Object, queue_class
 from e2e.team import Team
 from e2e.traffic import ask
+from harness import logs
 from harness.shell import wait_for
 from pilothouse.names import HF_TOKEN_KEY, Header, Reason
 
@@ -132,8 +133,7 @@ def log_of(team: Team, pod: Object) -> str:
 def generations(team: Team, name: str) -> list[Object]:
     """The guard's lines about a model of one pod."""
     [pod] = team.pods(name)
-    lines = log_of(team, pod).splitlines()
-    return [json.loads(line) for line in lines if line.startswith('{"event":"generation"')]
+    return logs.generations(log_of(team, pod))
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from e2e.program import pilothouse
 from e2e.team import Team
 from e2e.traffic import ask, finish_reason, streamed
 from harness import cluster
+from harness.logs import generations
 from harness.real_vllm import image
 from harness.shell import wait_for
 from pilothouse.names import ENGINE_CONTAINER, ENGINE_PORT, GuardPath, Header, Reason
@@ -86,10 +87,6 @@ def page(team: Team, path: str) -> Object:
         return found
 
 
-def is_generation(text: str) -> bool:
-    return text.startswith('{"event":"generation"')
-
-
 def line(team: Team, request_id: str) -> Object:
     """The guard's line of a request, which is written once its answer is out."""
     [pod] = team.pods(NAME)
@@ -97,8 +94,7 @@ def line(team: Team, request_id: str) -> Object:
 
     def logged() -> bool:
         log = team.kubectl("logs", pod["metadata"]["name"], f"--container={ENGINE_CONTAINER}")
-        lines = map(json.loads, filter(is_generation, log.splitlines()))
-        found[:] = [line for line in lines if line["requestId"] == request_id]
+        found[:] = [line for line in generations(log) if line["requestId"] == request_id]
         return bool(found)
 
     wait_for(f"the line of {request_id}", logged)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.logs import records
 from harness.shell import wait_for
 from pilothouse.control.podcode import pod_files
 from pilothouse.plan.podlayout import FETCH
@@ -72,7 +73,7 @@ class Pod:
     @property
     def events(self) -> list[str]:
         """The events of its log."""
-        return [json.loads(line)["event"] for line in self.log.splitlines()]
+        return [record["event"] for record in records(self.log)]
 
     @property
     def said(self) -> Object | None:

@@ -1,6 +1,5 @@
 """The operator as a process, seen from outside: its probes, metrics and log."""
 
-import json
 import os
 import re
 import signal
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.logs import records
 from harness.paths import REPOSITORY
 from harness.shell import wait_for
 from integration.loop.control_plane import free_port
@@ -100,7 +100,7 @@ class OperatorProcess:
 
     def lines(self) -> list[dict[str, Any]]:
         """Read back the log."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        return records(self.log.read_text())
 
     def metrics(self) -> str:
         """Return what Prometheus would scrape; empty where nothing answers."""
