@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.real_vllm import paths
+from harness.real_vllm.settings import ENVIRONMENT
 
 TESTS = Path(__file__).resolve().parent.parent
 START_SECONDS = 400
@@ -41,8 +42,8 @@ VLLM = Kind(
     command=(str(paths.venv() / "bin" / "vllm"),),
     model=str(paths.model()),
     environment={
+        **ENVIRONMENT,
         "HF_HUB_OFFLINE": "1",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "OMP_NUM_THREADS": "1",
     },

