@@ -8,6 +8,7 @@ import sys
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ SHORT = {
     "DISCOVERY_SECONDS": "1",
 }
 """Settings that make tests short; what they are by default is for people."""
+WRITING = ("apply", "patch_status", "create", "update", "delete")
 
 
 @dataclass
@@ -88,15 +90,13 @@ class OperatorProcess:
 
     def metric(self, name: str, **labels: str) -> float:
         """Add up the samples of a metric that carry these labels."""
-        wanted = [f'{key}="{value}"' for key, value in labels.items()]
-        samples = re.findall(rf"^{name}(?:{{(.*)}})? (\S+)$", self.metrics(), re.MULTILINE)
-        return sum(float(value) for found, value in samples if all(label in found for label in wanted))
+        return total(self.metrics(), name, **labels)
 
     def writes(self) -> float:
         """Count the writes to the API server, the Lease aside."""
-        verbs = ("apply", "patch_status", "create", "update", "delete")
-        everything = sum(self.metric("pilothouse_api_requests_total", verb=verb) for verb in verbs)
-        return everything - self.metric("pilothouse_api_requests_total", kind="Lease", verb="update")
+        requests = partial(total, self.metrics(), "pilothouse_api_requests_total")
+        everything = sum(requests(verb=verb) for verb in WRITING)
+        return everything - requests(kind="Lease", verb="update")
 
     def lines(self) -> list[dict[str, Any]]:
         """Read back the log."""
@@ -119,3 +119,10 @@ class OperatorProcess:
             return 0
         self.process.send_signal(number)
         return self.process.wait(timeout=20)
+
+
+def total(page: str, name: str, **labels: str) -> float:
+    """Add up the samples of a metric that carry these labels, on a page of metrics."""
+    wanted = [f'{key}="{value}"' for key, value in labels.items()]
+    samples = re.findall(rf"^{name}(?:{{(.*)}})? (\S+)$", page, re.MULTILINE)
+    return sum(float(value) for found, value in samples if all(label in found for label in wanted))
