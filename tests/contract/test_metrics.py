@@ -6,7 +6,8 @@ from prometheus_client.metrics_core import Metric
 from contract.asking import chunks, complete, streaming
 from contract.engine import Engine
 from contract.recording import DATA
-from contract.scrape import Metrics, parse, scrape
+from contract.scrape import scrape
+from harness.metrics import Metrics, parse
 from harness.real_vllm import paths
 
 RECORDED = (DATA / f"metrics-{paths.VERSION}.txt").read_text()

@@ -1,7 +1,6 @@
 """The operator as a process, seen from outside: its probes, metrics and log."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.logs import records
+from harness.metrics import parse
 from harness.paths import REPOSITORY
 from harness.shell import wait_for
 from integration.loop.control_plane import free_port
@@ -90,11 +90,11 @@ class OperatorProcess:
 
     def metric(self, name: str, **labels: str) -> float:
         """Add up the samples of a metric that carry these labels."""
-        return total(self.metrics(), name, **labels)
+        return parse(self.metrics()).value(name, **labels)
 
     def writes(self) -> float:
         """Count the writes to the API server, the Lease aside."""
-        requests = partial(total, self.metrics(), "pilothouse_api_requests_total")
+        requests = partial(parse(self.metrics()).value, "pilothouse_api_requests_total")
         everything = sum(requests(verb=verb) for verb in WRITING)
         return everything - requests(kind="Lease", verb="update")
 
@@ -119,10 +119,3 @@ class OperatorProcess:
             return 0
         self.process.send_signal(number)
         return self.process.wait(timeout=20)
-
-
-def total(page: str, name: str, **labels: str) -> float:
-    """Add up the samples of a metric that carry these labels, on a page of metrics."""
-    wanted = [f'{key}="{value}"' for key, value in labels.items()]
-    samples = re.findall(rf"^{name}(?:{{(.*)}})? (\S+)$", page, re.MULTILINE)
-    return sum(float(value) for found, value in samples if all(label in found for label in wanted))

@@ -1,7 +1,4 @@
-"""An operator that is killed at any moment, over and over, ends where an undisturbed one ends.
-
-`make chaos` does the same at full size, with pods.
-"""
+"""An operator that is killed at any moment, over and over, ends where an undisturbed one ends."""
 
 import json
 import random
@@ -18,8 +15,8 @@ from integration.loop.conftest import StartOperator
 from integration.loop.control_plane import ControlPlane
 from integration.loop.team import Team
 
-MODELS = 20
-KILLS = 8
+MODELS = 50
+KILLS = 20
 KINDS = "md,deployments,services,poddisruptionbudgets,controllerrevisions.apps,httproutes"
 OF_THE_CLUSTER = ("uid", "resourceVersion", "creationTimestamp", "managedFields", "generation", "namespace")
 
@@ -37,7 +34,7 @@ def teams(plane: ControlPlane) -> Iterator[tuple[Team, Team]]:
         team.delete_all()
 
 
-def test_kills_leave_what_an_undisturbed_run_leaves(
+def test_twenty_kills_leave_what_an_undisturbed_run_leaves(
     start_operator: StartOperator, teams: tuple[Team, Team]
 ) -> None:
     disturbed, undisturbed = teams

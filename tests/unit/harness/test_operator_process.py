@@ -5,6 +5,7 @@ from pathlib import Path
 from integration.loop.process import OperatorProcess
 
 PAGE = """\
+# TYPE pilothouse_api_requests_total counter
 pilothouse_api_requests_total{kind="Service",verb="apply"} 2
 pilothouse_api_requests_total{kind="Service",verb="get"} 7
 pilothouse_api_requests_total{kind="Deployment",verb="create"} 1
