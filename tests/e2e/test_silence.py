@@ -31,7 +31,7 @@ BODIES: dict[str, Object | str] = {
     "whole": ask(prompt=PROMPT, max_tokens=64),
     "streamed": ask(prompt=PROMPT, max_tokens=64, stream=True),
     "several": ask(prompt=[WORD, PROMPT], n=2, stop=[WORD], user=WORD, echo=True),
-    "chat": {"model": MODEL, "messages": MESSAGES, "max_tokens": 64},
+    "chat": {"model": MODEL, "messages": MESSAGES, "ignore_eos": True, "max_tokens": 64},
     "left": ask(prompt=PROMPT, max_tokens=4096, stream=True),
     "too-long": ask(prompt=f"{WORD} " * 4096),
     "another-model": ask(prompt=PROMPT, model=WORD),
