@@ -15,14 +15,17 @@ SMALL = {"gpu": {"count": 0}, "cpu": "20m", "memory": "256Mi"}
 
 
 def queue_class(name: str, **spec: Any) -> Object:
-    """A lane whose drain is short enough for a test and longer than any of its streams."""
+    """A lane whose drain is short enough for a test and longer than any of its streams.
+
+    Its queue is so long that an engine which a busy machine stops for seconds is late and refuses nobody.
+    """
     return {
         "apiVersion": "pilothouse.dev/v1alpha1",
         "kind": "QueueClass",
         "metadata": {"name": name},
         "spec": {
             "requests": {"maxInputTokens": 2048, "maxOutputTokens": 256, "timeout": "60s"},
-            "concurrency": {"perReplica": 32, "queuedPerReplica": 32},
+            "concurrency": {"perReplica": 32, "queuedPerReplica": 1024},
             "drain": "20s",
             **spec,
         },

@@ -130,11 +130,13 @@ class Steady:
         self._stopped.set()
 
     async def _call(self, http: aiohttp.ClientSession) -> None:
+        asked = time.monotonic()
         try:
             # The fingerprint of a stream comes with its usage.
             chunks = await streamed(http, self._url, max_tokens=SHORT, stream_options={"include_usage": True})
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            self.lost.append(repr(error))
+            late = time.monotonic() - asked
+            self.lost.append(f"{type(error).__name__} after {late:.1f} s: {error}")
             return
         self.answered[
             next(chunk["system_fingerprint"] for chunk in chunks if "system_fingerprint" in chunk)
