@@ -10,6 +10,7 @@ from pilothouse.api.modeldeployment import ModelDeployment
 from pilothouse.api.queueclass import QueueClass
 from pilothouse.api.rolloutpolicy import BUILT_IN
 from pilothouse.api.tenantquota import Callers, TenantQuota
+from pilothouse.names import REVISION
 from pilothouse.plan.observed import Object, ObjectKey, Observed, key_of
 from pilothouse.plan.plan import plan
 from pilothouse.plan.revision import hash_of, inputs_of
@@ -123,6 +124,8 @@ class Cluster:
         self.plan = plan(self.seen)
         self.broken: set[str] = set()
         """Names of Deployments whose pods are not ready."""
+        self.unnamed: set[str] = set()
+        """Revisions whose Services do not name their pods."""
         self.gateway_answers = True
 
     def change(self, spec: Object | None = None, **fields: Any) -> Self:
@@ -146,6 +149,7 @@ class Cluster:
         self.seen = replace(
             self.seen,
             children=children,
+            reachable=self._reachable(children.values()),
             deployment=deployment,
             now=self.seen.now + timedelta(seconds=seconds),
         )
@@ -195,6 +199,14 @@ class Cluster:
         if obj["kind"] == "HTTPRoute":
             live["status"] = {"parents": [accepted_parent()] if self.gateway_answers else []}
         return live
+
+    def _reachable(self, children: Iterable[Object]) -> dict[str, int]:
+        named = (
+            (obj["metadata"]["labels"][REVISION], obj["status"]["readyReplicas"])
+            for obj in children
+            if obj["kind"] == "Deployment"
+        )
+        return {revision: count for revision, count in named if revision not in self.unnamed}
 
     def _deployment_status(self, obj: Object) -> Object:
         wanted = obj["spec"]["replicas"]

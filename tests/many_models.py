@@ -7,6 +7,7 @@ one core that there is so much of it.
 import asyncio
 import contextvars
 import gc
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -157,6 +158,7 @@ class Fleet:
             gather=Gather(
                 self.store,
                 self._pods,
+                self._reachable,
                 Looks(self._measure, self.recent, self.preflights, self._no_fetch),
                 BARE,
                 _clock,
@@ -251,6 +253,9 @@ class Fleet:
             for obj in self.kube.deployments.get(key.name, {}).values()
             for number in range(obj["spec"]["replicas"])
         ]
+
+    async def _reachable(self, key: ObjectKey) -> dict[str, int]:
+        return Counter(pod["metadata"]["labels"][REVISION] for pod in await self._pods(key))
 
     async def _measure(self, _: object, __: object, pods: Sequence[Object], at: datetime) -> Measured:
         return Measured(tuple(self._reading(pod, at) for pod in pods))

@@ -185,6 +185,7 @@ class Scene(Cluster):
         self.seen = replace(
             self.seen,
             pods=tuple(self._pod(engine) for engine in self.engines),
+            reachable=self._reachable(self.seen.children.values()),
             readings=tuple(self._reading(engine) for engine in read),
             unread={engine.uid: "timed out" for engine in up if engine not in read},
             preflights={engine.uid: self._preflight(engine) for engine in up if self._is_examined(engine)},

@@ -33,8 +33,9 @@ from pilothouse.control.record import Record
 from pilothouse.control.resync import Resync
 from pilothouse.control.tenantquotas import TenantQuotas
 from pilothouse.control.worker import Workers
-from pilothouse.kinds import GATEWAY, MODEL_DEPLOYMENT, POD, TENANT_QUOTA
+from pilothouse.kinds import ENDPOINT_SLICE, GATEWAY, MODEL_DEPLOYMENT, POD, TENANT_QUOTA, Kind
 from pilothouse.names import DEPLOYMENT
+from pilothouse.observe.endpoints import reachable
 from pilothouse.observe.fetches import Fetches
 from pilothouse.observe.gather import Gather, Installation, Looks
 from pilothouse.observe.http import open_session
@@ -98,7 +99,9 @@ def _operator(
         preflights=preflights,
         fetches=Fetches(session, settings.scrape_seconds),
     )
-    gather = Gather(store, partial(_list_pods, kube), looks, _installation(settings), _now)
+    gather = Gather(
+        store, partial(_list, kube, POD), partial(_reachable, kube), looks, _installation(settings), _now
+    )
     ledger = GpuLedger(
         store,
         # One look at a quota for all that is promised at about the same time.
@@ -163,12 +166,17 @@ def _measure(settings: Settings, kube: Kube, session: aiohttp.ClientSession, eng
     return Measure(engines, Prometheus(promql, _now, settings.scrape_seconds))
 
 
-async def _list_pods(kube: Kube, key: ObjectKey) -> list[Object]:
+async def _reachable(kube: Kube, key: ObjectKey) -> dict[str, int]:
+    return reachable(await _list(kube, ENDPOINT_SLICE, key))
+
+
+async def _list(kube: Kube, kind: Kind, key: ObjectKey) -> list[Object]:
+    """List what carries the label of a ModelDeployment."""
     selector = f"{DEPLOYMENT}={key.name}"
     return [
-        pod
-        async for page in kube.pages(POD, namespace=key.namespace, selector=selector)
-        for pod in page.items
+        obj
+        async for page in kube.pages(kind, namespace=key.namespace, selector=selector)
+        for obj in page.items
     ]
 
 

@@ -67,6 +67,7 @@ CLIENT_TRAFFIC_POLICY: Final = Kind("ClientTrafficPolicy", *_ENVOY, "clienttraff
 BACKEND_TRAFFIC_POLICY: Final = Kind("BackendTrafficPolicy", *_ENVOY, "backendtrafficpolicies", optional=True)
 
 POD: Final = Kind("Pod", "", "v1", "pods")
+ENDPOINT_SLICE: Final = Kind("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices")
 EVENT: Final = Kind("Event", "events.k8s.io", "v1", "events")
 SECRET: Final = Kind("Secret", "", "v1", "secrets")
 LEASE: Final = Kind("Lease", "coordination.k8s.io", "v1", "leases")
@@ -108,4 +109,4 @@ OPTIONAL: Final = tuple(kind for kind in WATCHED if kind.optional)
 CHILDREN_SELECTOR: Final = f"{names.MANAGED_BY}={names.MANAGED_BY_VALUE}"
 """The label selector of all children."""
 
-BY_NAME: Final = {kind.name: kind for kind in (*WATCHED, POD, EVENT, SECRET, LEASE)}
+BY_NAME: Final = {kind.name: kind for kind in (*WATCHED, POD, ENDPOINT_SLICE, EVENT, SECRET, LEASE)}

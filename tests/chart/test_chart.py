@@ -55,6 +55,7 @@ def test_what_is_granted_is_what_the_code_asks_for() -> None:
         **{(names.GROUP, f"{kind}/status"): {"patch"} for kind in ("modeldeployments", "tenantquotas")},
         **{(names.GROUP, f"{kind}/finalizers"): {"update"} for kind in ("modeldeployments", "tenantquotas")},
         (kinds.POD.group, kinds.POD.plural): {"list"},
+        (kinds.ENDPOINT_SLICE.group, kinds.ENDPOINT_SLICE.plural): {"list"},
         (kinds.EVENT.group, kinds.EVENT.plural): {"create"},
         ("apiextensions.k8s.io", "customresourcedefinitions"): {"list", "watch"},
     }

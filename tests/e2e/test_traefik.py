@@ -12,12 +12,13 @@ import pytest
 from e2e import forward_auth
 from e2e.callers import DEADLINE, GATEWAYS, Tenant, status_of
 from e2e.engines import RUNNING, counts
-from e2e.manifests import model_deployment, route
+from e2e.manifests import fresh_commit, model, model_deployment, route
+from e2e.stage import OBJECTIVES, stage
 from e2e.team import Team
 from e2e.traffic import DONE, ask, events
 from harness import traefik
 from harness.shell import wait_for
-from pilothouse.names import CALLERS, FORWARD_AUTH, Header
+from pilothouse.names import CALLERS, FORWARD_AUTH, Header, RolloutState
 
 NAME = "coder"
 # 30 ms a token: a stream is long enough to be looked at while it runs.
@@ -30,10 +31,16 @@ def tenant(kubectl: Callable[..., str], team: Team) -> Tenant:
 
 
 @pytest.fixture(scope="module")
-def url(kubectl: Callable[..., str], kubeconfig: Path, team: Team, tenant: Tenant) -> Iterator[str]:
+def base(kubeconfig: Path) -> Iterator[str]:
+    """Where Traefik is called."""
+    with traefik.installed(kubeconfig) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def url(kubectl: Callable[..., str], base: str, team: Team, tenant: Tenant) -> Iterator[str]:
     """Where the model of a tenant is called, once its caller is served."""
     with ExitStack() as stack:
-        base = stack.enter_context(traefik.installed(kubeconfig))
         stack.callback(tenant.withdraw)
         stack.callback(team.kubectl, "delete", "md", NAME)
         who = {Header.TENANT: tenant.name, Header.USER: "ada"}
@@ -88,3 +95,22 @@ async def test_more_requests_at_a_time_than_the_tenants_are_refused(url: str, te
 
     assert {answer.status for answer in answers} == {HTTPStatus.OK, HTTPStatus.TOO_MANY_REQUESTS}
     assert sum(answer.status == HTTPStatus.OK for answer in answers) == 2
+
+
+@pytest.mark.usefixtures("operator")
+async def test_a_rollout_loses_no_request(base: str, kubeconfig: Path) -> None:
+    """Traefik answers 503 for the share of a Service without endpoints: no weight comes before them."""
+    async with stage(kubeconfig, base, {}, {"objectives": OBJECTIVES}) as made:
+        way = route(NAME, made.name, traefik.GATEWAY)
+        await made.served(NAME, route=way)
+        url = f"{base}/{made.name}/{NAME}/v1"
+        # Traefik takes up what is new every two seconds.
+        await asyncio.to_thread(wait_for, "Traefik to serve", lambda: called(url) == HTTPStatus.OK)
+        async with made.called(NAME) as calls:
+            await calls.until_answered(1)
+            await made.declare(NAME, route=way, model=model(fresh_commit()))
+            await made.at(NAME, RolloutState.DRAINING)
+            await made.rested(NAME)
+
+    assert len(calls.answered) == 2
+    assert not calls.lost

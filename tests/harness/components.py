@@ -130,6 +130,8 @@ def _controller_manager() -> Component:
         # The defaults, 20 and 30, let a test with thousands of objects measure the controllers' queue.
         "--kube-api-qps=300",
         "--kube-api-burst=600",
+        # As on a busy cluster: a pod is ready before its Service names it.
+        "--endpointslice-updates-batch-period=1s",
         *_kubeconfigs(name),
     )
     return Component(name, argv)

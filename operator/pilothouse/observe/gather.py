@@ -37,6 +37,9 @@ _Read = TypeVar("_Read", bound=Resource)
 ListPods = Callable[[ObjectKey], Awaitable[list[Object]]]
 """Lists the pods of a ModelDeployment."""
 
+CountReachable = Callable[[ObjectKey], Awaitable[Mapping[str, int]]]
+"""Counts by revision the pods of a ModelDeployment that its Services name."""
+
 MeasureRollout = Callable[
     [ModelDeployment, RolloutPolicySpec | None, Sequence[Object], datetime], Awaitable[Measured]
 ]
@@ -78,11 +81,13 @@ class Installation:
 class Gather:
     """Builds `Observed` from the Store.
 
-    Pods are asked for only while some are not ready or a rollout is under way, engines only then.
+    Pods are asked for only while some are not ready or a rollout is under way, engines and what Services name
+    only then.
     """
 
     store: Store
     list_pods: ListPods
+    reachable: CountReachable
     looks: Looks
     installation: Installation
     now: Callable[[], datetime]
@@ -91,7 +96,7 @@ class Gather:
         """Observe one ModelDeployment.
 
         Raises pydantic's ValidationError for an object that does not hold to this schema, and what
-        `list_pods` raises.
+        `list_pods` and `reachable` raise.
         """
         key, now = key_of(live), self.now()
         deployment = ModelDeployment.parse(live)
@@ -101,6 +106,7 @@ class Gather:
         under_way = rolls_out(deployment)
         wanted = under_way or drains(deployment) or _lacks_pods(children.values())
         pods = await self.list_pods(key) if wanted else ()
+        reachable = await self.reachable(key) if under_way else {}
         measured = await self.looks.measure(deployment, policy, pods, now) if under_way else Measured()
         fetch = await self.looks.fetches(pods)
         observed = Observed(
@@ -114,6 +120,7 @@ class Gather:
             demands_license_policy=self.installation.demands_license_policy,
             children=children,
             pods=tuple(pods),
+            reachable=reachable,
             readings=measured.readings,
             unread=measured.unread,
             peers=peers(self.store, live),

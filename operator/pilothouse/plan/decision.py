@@ -328,9 +328,8 @@ def _await_capacity(s: Situation, state: RolloutState) -> Decision:
     if s.preflight.pending and s.cap > s.position.weight:
         return _move(s, state, _being_tested(s, "the weight rises"))
     reason = Reason.SHIFTING if s.position.step else Reason.ROLLING_OUT
-    message = (
-        f"{s.ready.canary} canary and {s.ready.stable} stable pods are ready on the way to {capacity_of(s)} %"
-    )
+    able = f"{s.ready.canary} canary and {s.ready.stable} stable pods can be called"
+    message = f"{able} on the way to {capacity_of(s)} %"
     moved = _move(s, state, Cause(reason, message))
     # A pod that is lost while a step is held has the whole deadline to come back.
     return replace(moved, step_started_at=s.now) if s.position.held_since else moved

@@ -49,6 +49,7 @@ class Observed:
     `demands_license_policy` says that without any policy nothing may be served. `room` is what the
     namespace's TenantQuota lets it have at this moment. `pods` is empty unless a Deployment of this
     ModelDeployment lacks ready replicas or a rollout is under way: pods are read on demand, never watched.
+    `reachable` counts by revision the pods that its Service names as ready, while a rollout is under way.
     `readings` are the counters of the engines that were read just now, `unread` says by pod uid why one
     could not be; an empty uid stands for Prometheus. `recent` is what the engines had counted a few seconds
     before, where samples are rarer. `preflights` holds by pod uid the tests that have ended. `peers` are the
@@ -74,6 +75,7 @@ class Observed:
     room: Room = field(default_factory=Room)
     children: Mapping[ObjectKey, Object] = field(default_factory=dict)
     pods: tuple[Object, ...] = ()
+    reachable: Mapping[str, int] = field(default_factory=dict)
     readings: tuple[Reading, ...] = ()
     unread: Mapping[str, str] = field(default_factory=dict)
     recent: SamplingStatus | None = None

@@ -1,4 +1,4 @@
-"""Which revision serves, which may still get requests, and how many of a revision's pods are ready."""
+"""Which revision serves, which may still get requests, and how many of a revision's pods can be called."""
 
 from collections.abc import Iterator, Mapping
 
@@ -52,6 +52,14 @@ def ready_replicas(observed: Observed, revision: str) -> int:
     """Count the revision's pods that are ready."""
     deployment = deployment_of(observed, revision) or {}
     return int(deployment.get("status", {}).get("readyReplicas", 0))
+
+
+def reachable_replicas(observed: Observed, revision: str) -> int:
+    """Count the revision's ready pods that its Service names, while a rollout is under way.
+
+    A weight that comes before them is a share of 503.
+    """
+    return min(ready_replicas(observed, revision), observed.reachable.get(revision, 0))
 
 
 def asked_replicas(observed: Observed, revision: str) -> int:

@@ -23,7 +23,7 @@ from pilothouse.plan.position import position_of
 from pilothouse.plan.preflight import PreflightOutcome, outcome
 from pilothouse.plan.programmed import route_trouble
 from pilothouse.plan.revision import Revision
-from pilothouse.plan.serving import asked_replicas, deployment_of, ready_replicas
+from pilothouse.plan.serving import asked_replicas, deployment_of, reachable_replicas, ready_replicas
 
 _EARLY: Final = frozenset({RolloutState.STARTING, RolloutState.PREFLIGHT})
 _NOT_TESTED: Final = PreflightOutcome((), None, ())
@@ -44,7 +44,7 @@ def situation_of(
     """Return what the decision reads, and what was measured for it."""
     stable, canary, status = under_way.stable.name, under_way.canary.name, observed.deployment.status
     position, policy = position_of(status, observed.now), policy_of(observed)
-    ready = Size(ready_replicas(observed, canary), ready_replicas(observed, stable))
+    ready = Size(reachable_replicas(observed, canary), ready_replicas(observed, stable))
     spec, lack = observed.deployment.spec, _lack(observed, canary)
     way = course(observed, under_way.stable, under_way.canary, position.capacity, lack)
     sizing = Sizing(way.strategy, way.replicas)

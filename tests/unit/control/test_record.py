@@ -8,7 +8,7 @@ import pytest
 
 from builders import manifest
 from fake_kube import FakeKube
-from fake_looks import BARE, NO_LOOKS
+from fake_looks import BARE, NO_LOOKS, none_reachable
 from pilothouse.act.apply import Apply
 from pilothouse.act.events import Events
 from pilothouse.control.controllers import Controllers
@@ -72,7 +72,7 @@ class World:
         """Reconcile once."""
         reconcile = Reconcile(
             store=self.store,
-            gather=Gather(self.store, self._no_pods, NO_LOOKS, BARE, lambda: NOW),
+            gather=Gather(self.store, self._no_pods, none_reachable, NO_LOOKS, BARE, lambda: NOW),
             decide=Decisions(self._plan, invalid),
             record=Record(self.kube, self.store.upsert),
             apply=Apply(self.kube, self.store.upsert),

@@ -18,6 +18,7 @@ from pilothouse.plan.readings import Reading
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 POD = {"kind": "Pod", "metadata": {"name": "p"}}
+REACHABLE = {"bbbbbbbbbb": 1}
 
 
 def deployment(ready: int | None, uid: str = "u1") -> Object:
@@ -63,7 +64,10 @@ async def observe(*known: Object, live: Object | None = None, looks: Looks = NO_
     async def list_pods(_: ObjectKey) -> list[Object]:
         return [POD]
 
-    return await Gather(store, list_pods, looks, BARE, lambda: NOW)(live or manifest())
+    async def reachable(_: ObjectKey) -> dict[str, int]:
+        return REACHABLE
+
+    return await Gather(store, list_pods, reachable, looks, BARE, lambda: NOW)(live or manifest())
 
 
 async def test_what_the_spec_names_is_found() -> None:
@@ -164,9 +168,11 @@ async def looked_at(state: str) -> Observed:
 async def test_a_canary_is_looked_at_though_all_pods_are_ready() -> None:
     observed = await looked_at("Holding")
     assert (observed.pods, observed.readings) == ((POD,), (READING,))
+    assert observed.reachable == REACHABLE
     assert (observed.unread, observed.preflights) == ({"v": "no answer within 1 s"}, {"u": TESTED})
 
 
 async def test_a_canary_that_waits_for_its_turn_costs_no_request() -> None:
     observed = await looked_at("Waiting")
     assert (observed.pods, observed.readings, observed.preflights) == ((), (), {})
+    assert observed.reachable == {}

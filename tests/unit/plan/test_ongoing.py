@@ -642,3 +642,14 @@ def test_the_way_to_the_last_step_needs_no_proof_yet() -> None:
     slow.rate = 20
 
     slow.edit(NEW).reach(lambda now: now.weight == 50, 60)
+
+
+def test_no_weight_goes_to_pods_that_their_service_does_not_name_yet() -> None:
+    """A gateway answers 503 for the share of a Service without endpoints."""
+    hasty = scene(2, policy=policy(steps=[{"weight": 50, "hold": "10s"}])).edit(NEW)
+    hasty.unnamed = {hasty.target}
+    hasty.run(30)
+    assert (hasty.weight, hasty.state) == (0, RolloutState.STARTING)
+
+    hasty.unnamed = set()
+    hasty.reach(done)
