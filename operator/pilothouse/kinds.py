@@ -109,4 +109,4 @@ OPTIONAL: Final = tuple(kind for kind in WATCHED if kind.optional)
 CHILDREN_SELECTOR: Final = f"{names.MANAGED_BY}={names.MANAGED_BY_VALUE}"
 """The label selector of all children."""
 
-BY_NAME: Final = {kind.name: kind for kind in (*WATCHED, POD, ENDPOINT_SLICE, EVENT, SECRET, LEASE)}
+BY_NAME: Final = {kind.name: kind for kind in (*WATCHED, POD, EVENT, SECRET, LEASE)}

@@ -104,7 +104,7 @@ async def test_a_rollout_loses_no_request(base: str, kubeconfig: Path) -> None:
         way = route(NAME, made.name, traefik.GATEWAY)
         await made.served(NAME, route=way)
         url = f"{base}/{made.name}/{NAME}/v1"
-        # Traefik takes up what is new every two seconds.
+        # Unlike Envoy Gateway, Traefik does not tell when it knows the pods.
         await asyncio.to_thread(wait_for, "Traefik to serve", lambda: called(url) == HTTPStatus.OK)
         async with made.called(NAME) as calls:
             await calls.until_answered(1)

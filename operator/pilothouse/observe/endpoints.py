@@ -17,10 +17,10 @@ def reachable(slices: Iterable[Object]) -> dict[str, int]:
     for each in slices:
         revision = each["metadata"].get("labels", {}).get(REVISION)
         if revision:
-            pods[revision] |= {pod["targetRef"]["uid"] for pod in each["endpoints"] or () if _is_ready(pod)}
+            pods[revision] |= {pod["targetRef"]["uid"] for pod in each["endpoints"] or () if _serves(pod)}
     return {revision: len(uids) for revision, uids in pods.items()}
 
 
-def _is_ready(endpoint: Object) -> bool:
-    """Tell whether it gets requests; by the API one that does not say is ready."""
+def _serves(endpoint: Object) -> bool:
+    """Tell whether it is a pod that is ready; by the API one that does not say is."""
     return "targetRef" in endpoint and bool((endpoint.get("conditions") or {}).get("ready", True))
