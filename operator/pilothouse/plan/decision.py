@@ -198,7 +198,9 @@ def _paused(s: Situation) -> Decision | None:
 def _starting(s: Situation) -> Decision | None:
     if s.position.step:
         return None
-    return _next_step(s) if _is_large_enough(s) else _await_capacity(s, RolloutState.STARTING)
+    if not _is_large_enough(s):
+        return _await_capacity(s, RolloutState.STARTING)
+    return _preflight_begins(s) if s.policy.steps[0].preflight else _next_step(s)
 
 
 def _testing(s: Situation) -> Decision | None:
@@ -338,6 +340,12 @@ def _await_capacity(s: Situation, state: RolloutState) -> Decision:
 def _being_tested(s: Situation, what: str) -> Cause:
     message = f"{len(s.preflight.pending)} pods of revision {s.canary} are being tested before {what}"
     return Cause(Reason.PREFLIGHT_RUNNING, message)
+
+
+def _preflight_begins(s: Situation) -> Position:
+    """Begin the preflight, and say so also where the pods were tested before their Service named them."""
+    message = f"the pods of revision {s.canary} must pass their tests before any request"
+    return replace(_entered(s, 1, Cause(Reason.PREFLIGHT_RUNNING, message)), state=RolloutState.PREFLIGHT)
 
 
 def _next_step(s: Situation) -> Position:

@@ -139,6 +139,15 @@ def test_no_weight_rises_while_a_pod_is_untested(weight: int) -> None:
     assert moved(decide(replace(asked, preflight=PASSED))).weight == 100
 
 
+@pytest.mark.parametrize("tested", [PENDING, PASSED])
+def test_the_preflight_is_told_though_its_tests_ended_before_its_turn(tested: PreflightOutcome) -> None:
+    """A pod is tested as soon as it is ready, its Service may name it later."""
+    after = moved(decide(situation(position=PLACES["starting"], preflight=tested)))
+
+    assert (after.step, after.state, after.weight) == (1, RolloutState.PREFLIGHT, 0)
+    assert after.cause.reason is Reason.PREFLIGHT_RUNNING
+
+
 def test_a_step_passes_when_its_time_is_over_and_its_checks_have_passed() -> None:
     after = moved(decide(situation(checks=check("Pass"))))
 

@@ -653,3 +653,12 @@ def test_no_weight_goes_to_pods_that_their_service_does_not_name_yet() -> None:
 
     hasty.unnamed = set()
     hasty.reach(done)
+
+
+def test_a_preflight_that_ended_before_its_turn_is_an_event_all_the_same() -> None:
+    late = scene(2).edit(NEW)
+    late.unnamed = {late.target}
+    late.run(30)
+    late.unnamed = set()
+    late.reach(lambda now: now.weight > 0)
+    assert Reason.PREFLIGHT_RUNNING in [event.reason for plan in late.plans for event in plan.events]
