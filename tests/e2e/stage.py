@@ -213,6 +213,8 @@ class Stage:
                 async with self._news:
                     tell(event["type"], event["object"])
                     self._news.notify_all()
+                # Whoever waits reads this event before the next: several may have come at once.
+                await asyncio.sleep(0)
 
     def _tell_status(self, _: str, model: Object) -> None:
         story = self.stories[model["metadata"]["name"]]
