@@ -290,7 +290,7 @@ class Reason(StrEnum):
     ENGINE_CRASHED = "EngineCrashed"
     """The engine ended after it had served."""
     STARTUP_DEADLINE_EXCEEDED = "StartupDeadlineExceeded"
-    """Pods were not ready within the startup budget."""
+    """Pods were not ready, and named by their Service, within the startup budget."""
     ENGINE_NOT_READY = "EngineNotReady"
     """Pods that were ready fail their readiness probe."""
 

@@ -4,6 +4,7 @@ import json
 
 import aiohttp
 
+from harness.metrics import parse
 from pilothouse.names import ENGINE_PORT, GuardPath
 
 RUNNING = "vllm:num_requests_running"
@@ -14,8 +15,8 @@ QUEUED = "vllm:request_queue_time_seconds_count"
 
 async def counts(address: str, *names: str) -> dict[str, float]:
     """Return the sum of each metric's samples."""
-    lines = (await _page(address, "/metrics")).splitlines()
-    return {name: sum(_values(lines, name)) for name in names}
+    found = parse(await _page(address, "/metrics"))
+    return {name: found.value(name) for name in names}
 
 
 async def settings_of(address: str) -> str:
@@ -27,7 +28,3 @@ async def _page(address: str, path: str) -> str:
     async with aiohttp.ClientSession() as http, http.get(f"http://{address}:{ENGINE_PORT}{path}") as answer:
         answer.raise_for_status()
         return await answer.text()
-
-
-def _values(lines: list[str], name: str) -> list[float]:
-    return [float(line.split()[-1]) for line in lines if line.startswith((f"{name}{{", f"{name} "))]

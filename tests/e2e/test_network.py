@@ -17,6 +17,7 @@ from e2e.manifests import IMAGE, Object, model_deployment
 from e2e.team import DEADLINE, Team
 from harness import firewall
 from harness.kubectl import tool
+from harness.metrics import parse
 from harness.paths import REPOSITORY
 from harness.shell import run, wait_for
 from pilothouse.names import ENGINE_PORT
@@ -103,9 +104,8 @@ def opened(run_there: Kubectl, doors: set[str]) -> set[str]:
 def answered_probes(team: Team, pod: Object) -> int:
     """Count the probes of readiness that a pod has answered, as its kubelet does."""
     page = team.kubectl("get", "--raw", f"/api/v1/nodes/{pod['spec']['nodeName']}/proxy/metrics/probes")
-    wanted = (f'pod_uid="{pod["metadata"]["uid"]}"', 'probe_type="Readiness"', 'result="successful"')
-    counts = [line for line in page.splitlines() if line.startswith("prober_probe_total{")]
-    return sum(int(line.split()[-1]) for line in counts if all(label in line for label in wanted))
+    labels = {"pod_uid": pod["metadata"]["uid"], "probe_type": "Readiness", "result": "successful"}
+    return int(parse(page).value("prober_probe_total", **labels))
 
 
 def test_only_the_namespace_that_is_named_and_the_operators_reach_engines(

@@ -6,9 +6,11 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from e2e.engines import RUNNING
 from e2e.manifests import COMMIT, MODEL, model_deployment
 from e2e.team import Team
 from e2e.traffic import ask, events, finish_reason, streamed
+from harness.metrics import parse
 from pilothouse import names
 
 NAME = "coder"
@@ -39,14 +41,8 @@ def in_pod(team: Team, pod: str, *command: str) -> str:
 
 def running(team: Team, pod: str) -> float:
     """Requests that the engine works on, by its own metrics."""
-    metrics = team.kubectl(
-        "get", "--raw", f"/api/v1/namespaces/{team.namespace}/pods/{pod}:8000/proxy/metrics"
-    )
-    return sum(
-        float(line.split()[-1])
-        for line in metrics.splitlines()
-        if line.startswith("vllm:num_requests_running")
-    )
+    page = team.kubectl("get", "--raw", f"/api/v1/namespaces/{team.namespace}/pods/{pod}:8000/proxy/metrics")
+    return parse(page).value(RUNNING)
 
 
 async def test_tokens_reach_the_caller_while_the_engine_is_still_generating(

@@ -8,6 +8,7 @@ import pytest
 from e2e.installed import Operator
 from e2e.manifests import engine, model_deployment
 from e2e.team import Team
+from harness.metrics import parse
 from harness.shell import wait_for
 from pilothouse.names import Reason
 
@@ -77,8 +78,7 @@ def test_a_child_is_logged_once_when_it_is_made(team: Team, operator: Operator) 
 
 def test_a_reconcile_that_changes_nothing_is_not_logged(team: Team, operator: Operator) -> None:
     def reconciles() -> float:
-        lines = operator.leader_metrics().splitlines()
-        return sum(float(line.split()[-1]) for line in lines if line.startswith("pilothouse_reconcile_total"))
+        return parse(operator.leader_metrics()).value("pilothouse_reconcile_total")
 
     before, counted = operator.records(NAME), reconciles()
     team.kubectl("annotate", "md", NAME, "example.com/looked-at=1")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from harness.hub_service import CHART_VALUE, ENDPOINT
 from harness.kubectl import kubectl, tool
+from harness.metrics import parse
 from harness.paths import REPOSITORY
 from harness.shell import run, succeeds, wait_for
 
@@ -69,10 +70,7 @@ class Process:
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of a metric's samples that have these labels, 0 where it does not answer."""
-        lines = (self._ask("/metrics") or "").splitlines()
-        wanted = [f'{label}="{value}"' for label, value in labels.items()]
-        found = [line for line in lines if line.partition("{")[0].partition(" ")[0] == name]
-        return sum(float(line.split()[-1]) for line in found if all(pair in line for pair in wanted))
+        return parse(self._ask("/metrics") or "").value(name, **labels)
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that it has used since its start."""

@@ -153,7 +153,8 @@ def _too_late(s: Situation) -> Decision | None:
     if not waits or lacks_room or s.now - s.position.step_started_at <= _deadline(s):
         return None
     why = f": {s.lack.reason}: {s.lack.message}" if s.lack else ""
-    message = f"the pods of revision {s.canary} were not ready within {_deadline(s)}{why}"
+    lacked = f"the pods of revision {s.canary} were not ready and named by their Service"
+    message = f"{lacked} within {_deadline(s)}{why}"
     return RolledBack(Cause(Reason.STARTUP_DEADLINE_EXCEEDED, message), rejected=True)
 
 

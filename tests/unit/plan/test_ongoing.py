@@ -258,7 +258,7 @@ def test_pods_that_never_come_end_the_rollout_with_their_own_cause() -> None:
 
     rollback = late.status["lastRollback"]
     assert rollback["reason"] == Reason.STARTUP_DEADLINE_EXCEEDED
-    assert "were not ready within" in rollback["message"]
+    assert "were not ready and named by their Service within" in rollback["message"]
     assert backends(late.plan) == {late.stable: 100}
 
 
