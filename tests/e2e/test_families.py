@@ -36,17 +36,20 @@ def _approvals(kubectl: Callable[..., str]) -> Iterator[None]:
     yield from _applied(kubectl, APPROVALS)
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
-def served(request: pytest.FixtureRequest, team: Team, _approvals: None) -> Iterator[list[Object]]:
-    """The models of a family, for completion and for synthesis, ready; they make room for the next family."""
-    models = manifests(request.param, team.namespace)
-    names = [model["metadata"]["name"] for model in models]
+@pytest.fixture(scope="module")
+def all_served(team: Team, _approvals: None) -> dict[str, list[Object]]:
+    """The models of each family, for completion and for synthesis, ready."""
+    families = {family: manifests(family, team.namespace) for family in FAMILIES}
+    models = [model for family in families.values() for model in family]
     team.apply(*models)
-    team.wait_ready(*names)
-    yield models
-    team.kubectl("delete", "md", *names, "--wait=false")
-    for name in names:
-        team.wait_gone(name)
+    team.wait_ready(*(model["metadata"]["name"] for model in models))
+    return families
+
+
+@pytest.fixture(params=FAMILIES)
+def served(request: pytest.FixtureRequest, all_served: dict[str, list[Object]]) -> list[Object]:
+    """The models of one family."""
+    return all_served[request.param]
 
 
 @pytest.mark.parametrize("family", GATED)
