@@ -12,7 +12,7 @@ VENV := $(CACHE)/venv-$(shell sha256sum requirements/dev.txt | cut -c1-12)
 
 export PATH := $(VENV)/bin:$(CACHE)/bin:$(PATH)
 export PYTHONPATH := operator:tests
-# These tests wait more than they compute: files run side by side, those with the mark `alone` one after the other.
+# Files run side by side, those with the mark `alone` one after the other: they wait more than they compute.
 export SIDE_BY_SIDE := --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: help

@@ -1,7 +1,8 @@
 """Fixtures for tests on a real Kubernetes: the cluster is started when the first test asks for it.
 
 Files run side by side, each in one process (`pytest --dist=loadfile`). A file with the mark `alone` has the
-cluster to itself: it waits until no other file uses the cluster, and the others wait for it.
+cluster to itself: it waits until no other file uses the cluster, and the others wait for it. One process runs
+all such files, and beside them the others run what uses no cluster, or one of its own.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,25 +11,31 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from xdist.remote import Producer
 
 from harness import cluster, gateway, hub_service
 from harness import kubectl as tool
 from harness.paths import LOCK
+from sharing import ALONE, Sharing
 from turns import among_others, by_itself
 
 Kubectl = Callable[..., str]
 
-ALONE = "alone"
 TURNS = LOCK.with_name("turns.lock")
-AMONG_OTHERS, ELSEWHERE, BY_ITSELF = range(3)
-"""How the tests of a file use the cluster, in the order in which they run: who has to wait comes last."""
+AMONG_OTHERS, BY_ITSELF, ELSEWHERE = range(3)
+"""How the tests of a file use the cluster, in the order in which they begin."""
 
 
 USES = pytest.StashKey[dict[Path, int]]()
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Sharing | None:
+    """Share files among processes, where it is files that are shared."""
+    return Sharing(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the files that run alone behind those that can run side by side."""
+    """Put files that run alone behind those that share the cluster, and before those that need none."""
     files = groupby(items, key=lambda item: item.path)
     uses = config.stash[USES] = {path: use_of(list(found)) for path, found in files}
     items.sort(key=lambda item: uses[item.path])
