@@ -3,7 +3,6 @@
 import pytest
 
 from children import OF_A_MODEL
-from harness.shell import wait_for
 from integration.loop.conftest import SYSTEM, StartOperator
 from integration.loop.control_plane import ControlPlane
 from integration.loop.process import OperatorProcess
@@ -44,13 +43,14 @@ def test_a_killed_leader_is_followed_when_its_lease_has_passed(
     team.wait_for_rest()
 
 
-def test_a_leader_that_is_asked_to_stop_hands_over_at_once(
-    pair: tuple[OperatorProcess, OperatorProcess], plane: ControlPlane
+def test_a_leader_that_is_asked_to_stop_hands_over_before_its_lease_has_passed(
+    start_operator: StartOperator, plane: ControlPlane
 ) -> None:
-    leader, standby = pair
+    leader = start_operator("one", LEASE_SECONDS="600").wait_ready().wait_leading()
+    standby = start_operator("two", LEASE_SECONDS="600").wait_ready()
     assert leader.terminate() == 0
     assert _holder(plane) in ("", standby.identity)
-    wait_for("the standby to lead", lambda: standby.metric("pilothouse_leader") == 1, seconds=2)
+    standby.wait_leading()
 
 
 def test_a_leader_that_is_asked_to_stop_finishes_what_it_has_begun(
