@@ -14,7 +14,8 @@ from pilothouse.names import Reason, RolloutState
 
 NAME = "good"
 POLICY = {
-    "steps": [{"preflight": {}}, {"weight": 20, "hold": "3s"}, {"weight": 50, "hold": "3s"}],
+    # The last hold is long enough for the share that is seen to be near the one that is meant.
+    "steps": [{"preflight": {}}, {"weight": 20, "hold": "3s"}, {"weight": 50, "hold": "6s"}],
     "bake": "5s",
 }
 
