@@ -25,8 +25,8 @@ TURNS = LOCK.with_name("turns.lock")
 AMONG_OTHERS, BY_ITSELF, ELSEWHERE = range(3)
 """How the tests of a file use the cluster, in the order in which they begin."""
 
-
 USES = pytest.StashKey[dict[Path, int]]()
+ON_A_CLUSTER = [Path(__file__).parent / folder for folder in ("e2e", "integration")]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Sharing | None:
@@ -35,10 +35,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Sharing
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put files that run alone behind those that share the cluster, and before those that need none."""
+    """Put files in the order of their use, and give tests on a cluster the time that their waits may take."""
     files = groupby(items, key=lambda item: item.path)
     uses = config.stash[USES] = {path: use_of(list(found)) for path, found in files}
     items.sort(key=lambda item: uses[item.path])
+    for item in filter(has_deadlines, items):
+        item.add_marker(pytest.mark.timeout(600))
+
+
+def has_deadlines(item: pytest.Item) -> bool:
+    """Tell whether each wait of a test has a deadline of its own, and the test as a whole has none."""
+    return any(map(item.path.is_relative_to, ON_A_CLUSTER)) and not item.get_closest_marker("timeout")
 
 
 def use_of(items: Sequence[pytest.Item]) -> int:

@@ -30,10 +30,3 @@ def pilothouse(kubeconfig: Path, hub_url: str, team: Team) -> Pilothouse:
         return program(kubeconfig, hub_url, word, *where, *argv)
 
     return call
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give these tests the time that their waits may take; each wait has a deadline of its own."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.timeout(600))
