@@ -13,9 +13,6 @@ from pilothouse.kinds import HTTP_ROUTE, Kind
 
 Object = dict[str, Any]
 
-HEAL_SECONDS = 30
-"""Far less than until a resync would find it; a busy machine is no defect of ours."""
-
 
 @dataclass
 class Team:
