@@ -274,4 +274,8 @@ def _stand(story: Story) -> str:
     """Say where a model stands, and how it got there."""
     rollout = story.status.get("rollout") or {}
     said = {key: rollout.get(key) for key in ("state", "reason", "message")}
-    return f"{story.status.get('phase')}, {said}; states {story.states}, weights {story.weights}"
+    rollback = story.status.get("lastRollback")
+    return (
+        f"{story.status.get('phase')}, {said}; states {story.states}, weights {story.weights};"
+        f" last rollback {rollback}"
+    )

@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
 import aiohttp
 import pytest
@@ -16,7 +15,7 @@ from e2e.manifests import MODEL, Object, queue_class
 from e2e.team import Team
 from e2e.traffic import ask
 from harness import logs
-from harness.shell import wait_for
+from harness.shell import HarnessError, wait_for
 from pilothouse.names import HF_TOKEN_KEY, Header, Reason
 
 WORD = "planted7c1d0e5b92"
@@ -54,9 +53,11 @@ KINDS = "configmaps,controllerrevisions,deployments,events,httproutes,md,pods,re
 
 @dataclass
 class Heard:
-    """What callers heard: statuses, and words that stood in answers."""
+    """What callers heard: statuses, the guard's ids of requests, and words that stood in answers."""
 
     statuses: dict[tuple[str, str], int] = field(default_factory=dict)
+    ids: dict[tuple[str, str], str | None] = field(default_factory=dict)
+    """None where the guard did not answer."""
     words: set[str] = field(default_factory=set)
 
 
@@ -112,6 +113,7 @@ async def call(
     query = {"key": CREDENTIAL, "prompt": WORD}
     async with http.post(f"{url}/{path}", data=data, headers=headers, params=query) as answer:
         heard.statuses[what] = answer.status
+        heard.ids[what] = answer.headers.get(Header.REQUEST_ID)
         if "left" in what:
             await answer.content.readline()
             return
@@ -136,13 +138,26 @@ def generations(team: Team, name: str) -> list[Object]:
     return logs.generations(log_of(team, pod))
 
 
+def wait_logged(team: Team, name: str, heard: Heard) -> None:
+    """Wait until the guard has told of all that it was asked; raises HarnessError with what is missing."""
+
+    def missing() -> list[str]:
+        told = {line["requestId"] for line in generations(team, name)}
+        return [kind for kind in BODIES if heard.ids[name, kind] not in told]
+
+    try:
+        wait_for("every generation to be logged", lambda: not missing())
+    except HarnessError as error:
+        raise HarnessError(f"{error} Missing of {name}: {', '.join(missing())}.") from error
+
+
 @pytest.fixture(scope="module")
 def told(served: Team, heard: Heard, operator: Operator) -> dict[str, str]:
     """Everything that is told of the models, once every generation is."""
-    assert len(heard.statuses) == len(SCANS) * len(BODIES)
+    assert len(heard.ids) == len(SCANS) * len(BODIES)
+    assert all(heard.ids.values()), heard.statuses
     for name in SCANS:
-        logged = partial(generations, served, name)
-        wait_for("every generation to be logged", lambda logged=logged: len(logged()) >= len(BODIES))
+        wait_logged(served, name, heard)
     found = {
         "the operator's log": "\n".join(operator.log()),
         "the operator's metrics": "\n".join(operator.metrics()),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import components, firewall, network, node, processes
+from harness import cgroups, components, firewall, network, node, processes
 from harness.kubectl import get, kubectl
 from harness.paths import KUBECONFIG
 from harness.shell import HarnessError, run, wait_for
@@ -56,6 +56,14 @@ def test_a_cluster_that_served_a_pod_leaves_no_trace(before: Footprint) -> None:
     assert footprint() != before
     node.stop()
     assert footprint() == before
+
+
+@pytest.mark.usefixtures("running")
+def test_the_cluster_goes_before_what_else_this_machine_does() -> None:
+    """Else a busy machine stops engines for longer than their probes may fail."""
+    shares = [found for root in cgroups.hierarchies() for found in _shares_in(root)]
+    assert shares
+    assert all(ours >= 4 * others for ours, others in shares)
 
 
 @pytest.mark.usefixtures("running")
@@ -154,6 +162,21 @@ def test_without_root_it_says_what_it_needs_in_one_sentence() -> None:
     assert done.returncode == 1
     assert done.stderr.endswith(f"harness needs root{node.WHY}\n")
     assert done.stderr.count("\n") == 1
+
+
+def _shares_in(root: Path) -> list[tuple[int, int]]:
+    """Return what the cluster's cgroup has of the cores, and what any other would have beside it."""
+    other = root / "beside-the-cluster"
+    other.mkdir()
+    try:
+        files = [name for name in cgroups.WEIGHTS if (other / name).exists()]
+        return [(_number(root / cgroups.NAME / name), _number(other / name)) for name in files]
+    finally:
+        other.rmdir()
+
+
+def _number(file: Path) -> int:
+    return int(file.read_text())
 
 
 def _container_ids() -> list[str]:
