@@ -23,7 +23,7 @@ from pilothouse.kinds import EVENT, HTTP_ROUTE, MODEL_DEPLOYMENT, POD, QUEUE_CLA
 from pilothouse.names import COMMAND, REVISION, RolloutState, Verb
 from pilothouse.names import DEPLOYMENT as MODEL_LABEL
 
-DEADLINE = 120
+DEADLINE = 300
 """Seconds after which a wait fails; a busy machine is no defect of ours."""
 
 OBJECTIVES = [{"metric": "Success", "ratio": 0.6}]

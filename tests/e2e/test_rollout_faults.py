@@ -31,7 +31,7 @@ FROM_THE_START: dict[str, Object] = {
 
 WHILE_SERVING: dict[str, Object] = {
     "storm": {"errors": {"status": 500, "share": 0.5}},
-    "slow": {"slower_prefill": {"factor": 200}},
+    "slow": {"slower_prefill": {"factor": 400}},
     "deaf": {"unhealthy": True},
     "stuck": {"hang": True},
 }
@@ -52,7 +52,8 @@ EXPECTED = {
 """Why each is rolled back; those that take long come first, so that they do not come last."""
 WITHOUT_TRAFFIC = ("words", "misnamed", "unloadable")
 
-LANE = {"objectives": [*OBJECTIVES, {"metric": "TimeToFirstToken", "threshold": "250ms", "ratio": 0.8}]}
+LANE = {"objectives": [*OBJECTIVES, {"metric": "TimeToFirstToken", "threshold": "1s", "ratio": 0.8}]}
+"""A healthy engine on a busy machine still keeps within a second; the slow one takes three."""
 AT_A_TIME = 5
 """Scenes side by side: as many as two CPU cores bear."""
 

@@ -20,6 +20,8 @@ from pilothouse.names import Reason, RolloutState
 POLICY = {"steps": [{"weight": 50, "hold": "1s"}], "bake": "1s"}
 ENGINE_PORT = 8000
 BLIND, STORM = "blind", "storm"
+ENOUGH, MORE_THAN_COME = 60, 1_000_000
+"""Requests: by the latter nothing is judged before Prometheus goes down, however late this test is."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,14 @@ async def measured_elsewhere(made: Stage, folder: Path) -> Story:
     """Prometheus goes down while a good and a bad revision have half of the traffic, and comes back."""
     await asyncio.gather(made.served(BLIND), made.served(STORM))
     server = PrometheusServer(folder, [], ["pilothouse-engines"], address_for(made.stories[BLIND]))
+    policy = f"{made.name}-prometheus"
     try:
-        await made.policy(f"{made.name}-prometheus", **POLICY, analysis=asked_of(server))
+        await made.policy(policy, **POLICY, analysis=asked_of(server, MORE_THAN_COME))
         telling = asyncio.create_task(tell_pods(made, server))
         async with made.called(BLIND), made.called(STORM):
             dark = await in_the_dark(made, server)
             server.start()
+            await made.policy(policy, **POLICY, analysis=asked_of(server, ENOUGH))
             await made.until(BLIND, lambda story: RolloutState.BAKING in story.states)
             await asyncio.gather(made.rested(BLIND), made.rested(STORM))
         telling.cancel()
@@ -69,13 +73,13 @@ async def measured_elsewhere(made: Stage, folder: Path) -> Story:
     return dark
 
 
-def asked_of(server: PrometheusServer) -> Object:
-    """How a policy measures by this Prometheus: it takes seconds until a revision is judged."""
+def asked_of(server: PrometheusServer, requests: int) -> Object:
+    """How a policy measures by this Prometheus; no revision is judged by fewer requests."""
     return {
         "source": "Prometheus",
         "prometheus": {"url": server.url},
         "interval": "1s",
-        "minRequests": 60,
+        "minRequests": requests,
         "warmupRequests": 5,
     }
 
