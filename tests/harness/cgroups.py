@@ -1,8 +1,8 @@
 """One cgroup holds every process of the cluster, so that the kernel knows them all, whoever lost them.
 
-Version 1 has a hierarchy for each controller, version 2 one for all; the group has the same name in each. As
-long as it is busy, its processes go before what looks at them: with a usual group's share of the cores, one
-that all of the cluster has in common, engines stand still for longer than their probes may fail.
+Version 1 has a hierarchy for each controller, version 2 one for all; the group has the same name in each. Its
+processes go before those that look at them: where the whole cluster has no more of the cores than one session
+beside it, engines stand still for longer than their probes may fail.
 """
 
 import contextlib
