@@ -81,8 +81,8 @@ def served(team: Team, repository: Repository) -> Iterator[Team]:
         team.apply(queue_class(lane, requests=requests | {"secretScan": SCANS[name]}))
         team.apply(team.model(name, model=right, queueClassName=lane))
     team.apply(team.model("closed", model=wrong))
-    team.wait_ready(*SCANS)
     team.wait_reason("closed", Reason.HUB_ACCESS_DENIED)
+    team.wait_ready(*SCANS)
     yield team
     team.kubectl("delete", "queueclass", *lanes.values(), "--wait=false")
 
