@@ -109,6 +109,11 @@ bench-idle: venv ## Let 50 models rest for a minute; writes benchmarks/results/i
 	python -m harness up
 	python benchmarks/idle.py
 
+.PHONY: bench-healing
+bench-healing: venv ## Delete the children of a model and take off their labels, time their return; writes benchmarks/results/healing.md
+	python -m harness up
+	python benchmarks/healing.py
+
 .PHONY: bench-detection
 bench-detection: venv ## Judge 56,000 simulated rollouts, beside the rules of others; writes benchmarks/results/detection.md
 	python -m benchmarks.detection

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from children import OF_A_MODEL
 from e2e.manifests import model_deployment, queue_class, route
 from harness.api import Api, Object
 from harness.outside import Process
@@ -14,7 +15,7 @@ from pilothouse.act.apply import with_digest
 from pilothouse.api.modeldeployment import ModelDeployment
 from pilothouse.api.queueclass import QueueClass
 from pilothouse.api.rolloutpolicy import BUILT_IN
-from pilothouse.kinds import BY_NAME, CHILDREN, MODEL_DEPLOYMENT, QUEUE_CLASS, Kind
+from pilothouse.kinds import BY_NAME, MODEL_DEPLOYMENT, QUEUE_CLASS, Kind
 from pilothouse.plan.observed import Observed
 from pilothouse.plan.plan import plan
 
@@ -22,7 +23,7 @@ T = TypeVar("T")
 
 CONCURRENCY = 16
 LANE = "bench"
-CHILDREN_EACH = {kind: 2 if kind.name == "Service" else 1 for kind in CHILDREN}
+CHILDREN_EACH = {kind: 2 if kind.name == "Service" else 1 for kind in OF_A_MODEL}
 """Two Services: that of the revision, and the model's own."""
 
 WRITES = ("apply", "patch_status", "create", "update", "delete")

@@ -1,4 +1,4 @@
-"""Whatever somebody does to a child is mended within two seconds, and what is foreign stays so."""
+"""Whatever somebody does to a child is mended without a resync, and what is foreign stays so."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,11 @@ from harness.shell import HarnessError, wait_for
 from pilothouse.names import Reason
 
 NAME = "healed"
-PROMISED_SECONDS = 2
+HEAL_SECONDS = 30
+"""Far less than until a resync would find it, and nothing else looks at a model that rests.
+
+How long it takes is measured by benchmarks/healing.py.
+"""
 KINDS = ("deployment", "service", "poddisruptionbudget", "controllerrevision", "httproute", "stable service")
 EDITS = {
     "deployment": {"spec": {"progressDeadlineSeconds": 3}},
@@ -51,7 +55,7 @@ def wait_healed(what: str, healed: Callable[[], bool]) -> None:
         except HarnessError:
             return False
 
-    wait_for(what, there, seconds=PROMISED_SECONDS, pause=0.05)
+    wait_for(what, there, seconds=HEAL_SECONDS, pause=0.05)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,6 +13,9 @@ from pilothouse.kinds import HTTP_ROUTE, Kind
 
 Object = dict[str, Any]
 
+HEAL_SECONDS = 30
+"""Far less than until a resync would find it, and nothing else looks at a model that rests."""
+
 
 @dataclass
 class Team:

@@ -7,7 +7,7 @@ import pytest
 from harness.shell import wait_for
 from integration.loop.conftest import StartOperator
 from integration.loop.control_plane import ControlPlane
-from integration.loop.team import Team
+from integration.loop.team import HEAL_SECONDS, Team
 
 
 @pytest.fixture
@@ -42,4 +42,4 @@ def test_the_gateway_api_may_be_missing_come_go_and_come_again(
 
 def _assert_routes_are_watched(team: Team) -> None:
     team.kubectl("delete", "httproute", "qwen-coder")
-    wait_for("the route", lambda: ("HTTPRoute", "qwen-coder") in team.children(), seconds=10)
+    wait_for("the route", lambda: ("HTTPRoute", "qwen-coder") in team.children(), seconds=HEAL_SECONDS)

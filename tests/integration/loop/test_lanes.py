@@ -10,9 +10,8 @@ from harness.shell import HarnessError, wait_for
 from integration.loop.conftest import LANE, starting
 from integration.loop.control_plane import ControlPlane
 from integration.loop.process import OperatorProcess
-from integration.loop.team import Object, Team
+from integration.loop.team import HEAL_SECONDS, Object, Team
 
-HEAL_SECONDS = 2
 MODELS = ("one", "two")
 
 
