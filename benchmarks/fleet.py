@@ -1,16 +1,18 @@
 """Many ModelDeployments without pods: declare them, apply their children by hand, wait until all rests."""
 
 import asyncio
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeVar
 
 from children import OF_A_MODEL
 from e2e.manifests import model_deployment, queue_class, route
 from harness.api import Api, Object
-from harness.outside import Process
+from harness.outside import Process, operator
 from pilothouse.act.apply import with_digest
 from pilothouse.api.modeldeployment import ModelDeployment
 from pilothouse.api.queueclass import QueueClass
@@ -41,6 +43,18 @@ async def namespace(api: Api, name: str) -> AsyncIterator[str]:
         await api.delete(f"/api/v1/namespaces/{name}")
         await api.delete(QUEUE_CLASS.path(name=LANE))
         await until(lambda: _is_gone(api, name), seconds=900)
+
+
+@asynccontextmanager
+async def at_rest(api: Api, kubeconfig: Path, name: str, count: int) -> AsyncIterator[tuple[str, Process]]:
+    """Give a namespace with ModelDeployments that have their children, and the operator that did it."""
+    with tempfile.TemporaryDirectory() as folder, operator(kubeconfig, Path(folder)) as process:
+        async with namespace(api, name) as where:
+            process.start()
+            process.wait_leading()
+            await asyncio.gather(declare(api, where, count), in_place(api, where, count))
+            await quiet(process)
+            yield where, process
 
 
 def manifest(number: int, namespace: str) -> Object:

@@ -5,18 +5,15 @@ there again, or is as before; it is asked for every few milliseconds.
 """
 
 import asyncio
-import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from fleet import declare, in_place, namespace, quiet, seconds
+from fleet import at_rest, seconds
 from measure import percentile, publish, surroundings, table
 
 from children import OF_A_MODEL
 from harness import cluster
 from harness.api import Api, Object, connect
-from harness.outside import operator
 from pilothouse.kinds import Kind
 from pilothouse.names import MANAGED_BY
 
@@ -76,14 +73,8 @@ async def main() -> None:
     kubeconfig = cluster.kubeconfig()
     async with connect(kubeconfig) as api:
         about = await surroundings(api)
-        with tempfile.TemporaryDirectory() as folder, operator(kubeconfig, Path(folder)) as process:
-            async with namespace(api, "bench-healing") as where:
-                process.start()
-                process.wait_leading()
-                await declare(api, where, 1)
-                await in_place(api, where, 1)
-                await quiet(process)
-                rows = [row for kind in OF_A_MODEL for row in await measured(api, kind, where)]
+        async with at_rest(api, kubeconfig, "bench-healing", 1) as (where, _):
+            rows = [row for kind in OF_A_MODEL for row in await measured(api, kind, where)]
     publish("healing.md", report(about, rows))
 
 

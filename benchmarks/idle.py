@@ -6,16 +6,14 @@ API server for every kind that the operator may write, whoever wrote it.
 
 import asyncio
 import re
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
-from fleet import declare, in_place, namespace, quiet, writes
+from fleet import at_rest, writes
 from measure import publish, surroundings, table
 
 from harness import cluster
 from harness.api import Api, connect
-from harness.outside import Process, operator
+from harness.outside import Process
 from pilothouse.kinds import CHILDREN, EVENT, MODEL_DEPLOYMENT
 
 COUNT = 50
@@ -44,13 +42,8 @@ async def main() -> None:
     kubeconfig = cluster.kubeconfig()
     async with connect(kubeconfig) as api:
         about = await surroundings(api)
-        with tempfile.TemporaryDirectory() as folder, operator(kubeconfig, Path(folder)) as process:
-            async with namespace(api, "bench-idle") as where:
-                process.start()
-                process.wait_leading()
-                await asyncio.gather(declare(api, where, COUNT), in_place(api, where, COUNT))
-                await quiet(process)
-                rest = await measure(api, process)
+        async with at_rest(api, kubeconfig, "bench-idle", COUNT) as (_, process):
+            rest = await measure(api, process)
     publish("idle.md", report(about, rest))
 
 
