@@ -109,9 +109,9 @@ class Outcome:
     kept_waiting: list[Attack] = field(default_factory=list)
 
     @property
-    def statuses(self) -> set[int]:
-        """Every status that was given."""
-        return {status for _, status in self.answers}
+    def our_faults(self) -> Counter[tuple[str, int]]:
+        """The answers that blame the server."""
+        return Counter({answer: count for answer, count in self.answers.items() if answer[1] >= 500})
 
 
 async def storm(door: Door, count: int, seed: int) -> Outcome:

@@ -22,7 +22,9 @@ EDITS = {
     "service": {"spec": {"selector": {"app": "mine"}}},
     "poddisruptionbudget": {"spec": {"maxUnavailable": 100}},
     "controllerrevision": {"metadata": {"labels": {"pilothouse.dev/revision": "0000000000"}}},
-    "httproute": {"spec": {"rules": [{"matches": [{"path": {"type": "PathPrefix", "value": "/"}}]}]}},
+    "httproute": {
+        "spec": {"rules": [{"matches": [{"path": {"type": "PathPrefix", "value": "/of-nobody"}}]}]}
+    },
     "stable service": {"spec": {"selector": {"pilothouse.dev/revision": "0000000000"}}},
 }
 """What somebody may do to a child of each kind, as a merge patch."""
