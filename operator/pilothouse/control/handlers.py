@@ -7,8 +7,10 @@ No finalizers, no annotations, no peering, no Events.
 
 import asyncio
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, Final
 
+import aiohttp
 import kopf
 
 from pilothouse.act.credentials import Credentials
@@ -20,6 +22,7 @@ from pilothouse.plan.observed import Object, ObjectKey, key_of
 from pilothouse.telemetry.metrics import WATCH_EVENTS
 
 _CHILDREN: Final = frozenset(kind.name for kind in CHILDREN)
+_LISTS: Final = tuple(kind.path() for kind in WATCHED)
 
 Observe = Callable[[str | None, Object], None]
 """Takes in an object and what the watch says of it: ADDED, MODIFIED, DELETED, or None in a listing."""
@@ -76,7 +79,7 @@ def _registry(observe: Observe, credentials: Credentials) -> kopf.OperatorRegist
         _register(registry, kind, observe)
 
     @kopf.on.login(registry=registry)
-    async def login(**_: Any) -> kopf.ConnectionInfo:  # noqa: ANN401 -- kopf
+    async def login(**_: Any) -> kopf.AiohttpSession:  # noqa: ANN401 -- kopf
         return await _connection(credentials)
 
     return registry
@@ -89,9 +92,9 @@ def _register(registry: kopf.OperatorRegistry, kind: Kind, observe: Observe) -> 
         observe(event["type"], obj)
 
 
-async def _connection(credentials: Credentials) -> kopf.ConnectionInfo:
+async def _connection(credentials: Credentials) -> kopf.AiohttpSession:
     certificate, key = credentials.client_certificate or (None, None)
-    return kopf.ConnectionInfo(
+    info = kopf.ConnectionInfo(
         server=credentials.server,
         ca_path=credentials.ca_file,
         insecure=not credentials.verify,
@@ -100,6 +103,28 @@ async def _connection(credentials: Credentials) -> kopf.ConnectionInfo:
         token=await credentials.token(),
         proxy_url=credentials.proxy,
     )
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
+        headers=info.as_http_headers(),
+        proxy=info.proxy_url,
+        middlewares=(_outlive_kinds,),
+    )
+    return kopf.AiohttpSession(server=info.server, aiohttp_session=session)
+
+
+async def _outlive_kinds(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Call a watched kind that the API server does not have a lost connection, which kopf tries again.
+
+    A kind may go before kopf hears of it, and a watch that is not found ends kopf and the operator with it.
+    Once kopf has heard, it ends that watch alone.
+    """
+    response = await handler(request)
+    if response.status == HTTPStatus.NOT_FOUND and request.url.path.endswith(_LISTS):
+        response.release()
+        raise aiohttp.ClientConnectionError(f"{request.url.path} is not served")
+    return response
 
 
 def _settings() -> kopf.OperatorSettings:

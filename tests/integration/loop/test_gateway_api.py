@@ -1,5 +1,6 @@
 """A cluster may lack the Gateway API, get it later and lose it again: that costs the route, and says so."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -38,6 +39,32 @@ def test_the_gateway_api_may_be_missing_come_go_and_come_again(
     team.wait_for_children("another", missing=("HTTPRoute",))
     assert operator.is_running
     assert operator.probe("healthz") == 200
+
+
+@pytest.fixture
+def no_crds_seen(plane: ControlPlane) -> Iterator[None]:
+    """An operator that does not hear of kinds that come and go, as one on a busy machine hears of it late."""
+    role = json.loads(plane.kubectl("get", "clusterrole", "pilothouse", "--output=json"))
+    rules = [rule for rule in role["rules"] if "customresourcedefinitions" not in rule.get("resources", ())]
+    assert rules != role["rules"]
+    plane.kubectl("replace", "--filename=-", stdin=json.dumps(role | {"rules": rules}))
+    yield
+    plane.kubectl("replace", "--filename=-", stdin=json.dumps(role | {"metadata": {"name": "pilothouse"}}))
+
+
+@pytest.mark.usefixtures("no_crds_seen")
+def test_a_watched_kind_may_go_before_the_operator_hears_of_it(
+    plane: ControlPlane, start_operator: StartOperator, team: Team
+) -> None:
+    operator = start_operator().wait_ready().wait_leading()
+    team.declare()
+    team.wait_for_rest()
+    plane.remove_gateway_api()
+    wait_for("the reason", lambda: team.condition("RouteProgrammed") == ("False", "GatewayAPIMissing"))
+    plane.install_gateway_api()
+    team.wait_for_children()
+    _assert_routes_are_watched(team)
+    assert operator.is_running
 
 
 def _assert_routes_are_watched(team: Team) -> None:
