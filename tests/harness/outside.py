@@ -18,6 +18,7 @@ from harness.hub_service import CHART_VALUE, ENDPOINT
 from harness.kubectl import kubectl, tool
 from harness.metrics import parse
 from harness.paths import REPOSITORY
+from harness.processes import beside
 from harness.shell import run, succeeds, wait_for
 
 NAMESPACE = "pilothouse-system"
@@ -44,9 +45,8 @@ class Process:
         environment = os.environ | {f"PILOTHOUSE_{name}": value for name, value in settings.items()}
         environment |= {"KUBECONFIG": str(self._kubeconfig), "PYTHONPATH": str(REPOSITORY / "operator")}
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "pilothouse"], env=environment, stdout=log, stderr=log
-            )
+            argv = beside([sys.executable, "-m", "pilothouse"])
+            self._process = subprocess.Popen(argv, env=environment, stdout=log, stderr=log)
 
     def wait_leading(self, seconds: float = 60) -> None:
         """Wait until it holds the Lease and works."""

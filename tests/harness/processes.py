@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import urllib.request
+from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 
@@ -27,12 +28,19 @@ JOIN_AND_EXEC = 'while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs"; shift; do
 def start(component: Component) -> None:
     """Start a component, its output going to LOGS, and return at once."""
     LOGS.mkdir(parents=True, exist_ok=True)
-    groups = cgroups.joinable(cgroups.create(f"system/{component.name}"))
     with (LOGS / f"{component.name}.log").open("a") as log:
-        argv = ["setsid", "--fork", "sh", "-c", JOIN_AND_EXEC, "sh", *map(str, groups), "--", *component.argv]
+        argv = ["setsid", "--fork", *_within(f"system/{component.name}", component.argv)]
         subprocess.run(
             argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=STATE, env=ENVIRONMENT, check=True
         )
+
+
+def beside(argv: Sequence[str]) -> list[str]:
+    """Return the command that has a part in the cluster's share of the cores, where there is a cluster.
+
+    For what tests start beside it: it would leave them next to nothing. What is started so goes with it.
+    """
+    return _within("beside", argv) if cgroups.exists() else [*argv]
 
 
 def wait_ready(component: Component, seconds: float = 60) -> None:
@@ -87,6 +95,12 @@ def last_words(name: str, lines: int = 5) -> str:
     """Return the end of a component's log."""
     log = LOGS / f"{name}.log"
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "none"
+
+
+def _within(cgroup: str, argv: Sequence[str]) -> list[str]:
+    """Return the command that joins a cgroup of the cluster and then becomes the one given."""
+    folders = cgroups.joinable(cgroups.create(cgroup))
+    return ["sh", "-c", JOIN_AND_EXEC, "sh", *map(str, folders), "--", *argv]
 
 
 def _signal(name: str, number: signal.Signals) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -64,6 +65,19 @@ def test_the_cluster_goes_before_what_else_this_machine_does() -> None:
     shares = [found for root in cgroups.hierarchies() for found in _shares_in(root)]
     assert shares
     assert all(ours >= 4 * others for ours, others in shares)
+
+
+@pytest.mark.usefixtures("running")
+def test_what_tests_start_beside_the_cluster_has_its_share_and_goes_with_it() -> None:
+    with subprocess.Popen(processes.beside(["sleep", "infinity"])) as started:
+        wait_for("it to be a part of the cluster", lambda: started.pid in cgroups.pids("beside"))
+        node.stop()
+        assert started.wait(timeout=10) == -signal.SIGKILL
+
+
+def test_without_a_cluster_a_command_is_left_as_it_is() -> None:
+    node.stop()
+    assert processes.beside(["true"]) == ["true"]
 
 
 @pytest.mark.usefixtures("running")

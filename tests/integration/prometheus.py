@@ -15,6 +15,7 @@ import yaml
 
 from harness import debian
 from harness.paths import REPOSITORY
+from harness.processes import beside
 from integration.simulated import free_port
 from pilothouse.plan.observed import Object
 
@@ -75,7 +76,7 @@ class PrometheusServer:
             f"--web.listen-address={self._address}",
         ]
         with (self._folder / "prometheus.log").open("ab") as log:
-            self._process = subprocess.Popen(argv, cwd=self._folder, stdout=log, stderr=log)
+            self._process = subprocess.Popen(beside(argv), cwd=self._folder, stdout=log, stderr=log)
 
     def stop(self) -> None:
         """End the process."""

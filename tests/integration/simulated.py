@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.processes import beside
+
 TESTS = Path(__file__).resolve().parent.parent
 NOTHING: Mapping[str, str] = {}
 _START_SECONDS = 60
@@ -33,13 +35,14 @@ class Simulated:
         self, address: str, port: int, *flags: str, environment: Mapping[str, str] = NOTHING
     ) -> None:
         self._url = f"http://{address}:{port}"
+        argv = (
+            *(sys.executable, "-m", "harness.vllm_sim", "serve", "tiny/qwen2-code"),
+            *("--host", address, "--port", str(port)),
+            *_FLAGS,
+            *flags,
+        )
         self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "harness.vllm_sim", "serve", "tiny/qwen2-code"),
-                *("--host", address, "--port", str(port)),
-                *_FLAGS,
-                *flags,
-            ],
+            beside(argv),
             stdout=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": str(TESTS), "VLLM_SIM_LOAD_SECONDS": "0", **environment},
         )

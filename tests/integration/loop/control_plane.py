@@ -14,7 +14,7 @@ from pathlib import Path
 from harness import builds, debian
 from harness.kubectl import kubeconfig_for, kubectl
 from harness.paths import BIN, REPOSITORY
-from harness.processes import GARBAGE
+from harness.processes import GARBAGE, beside
 from harness.shell import HarnessError, run, wait_for
 
 ADMIN_TOKEN = "admin"  # noqa: S105 -- of an API server on loopback that ends with the tests
@@ -162,7 +162,7 @@ class ControlPlane:
     def _run(self, name: str, *argv: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder)} | GARBAGE
-            self.processes[name] = subprocess.Popen(argv, stdout=log, stderr=log, env=environment)
+            self.processes[name] = subprocess.Popen(beside(argv), stdout=log, stderr=log, env=environment)
 
     def _is_ready(self) -> bool:
         if self.processes["kube-apiserver"].poll() is not None:

@@ -14,6 +14,7 @@ from typing import Any
 from harness.logs import records
 from harness.metrics import parse
 from harness.paths import REPOSITORY
+from harness.processes import beside
 from harness.shell import wait_for
 from integration.loop.control_plane import free_port
 
@@ -48,7 +49,7 @@ class OperatorProcess:
             "PYTHONPATH": str(REPOSITORY / "operator"),
         }
         with self.log.open("ab") as log:
-            argv = [sys.executable, "-m", "pilothouse"]
+            argv = beside([sys.executable, "-m", "pilothouse"])
             self.process = subprocess.Popen(
                 argv, stdout=log, stderr=log, env=environment, cwd=self.log.parent
             )
