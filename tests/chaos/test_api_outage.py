@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import pytest
 
 from e2e.installed import Operator
-from e2e.manifests import OTHER_COMMIT, model
+from e2e.manifests import OTHER_COMMIT, Object, model
 from e2e.team import Team
 from e2e.traffic import Load, load
 from harness import cluster
+from harness.shell import HarnessError, wait_for
 
 pytestmark = pytest.mark.alone
 
@@ -60,6 +61,17 @@ def stop_for_a_while() -> None:
         cluster.start_component(SERVER)
 
 
+def is_taken(team: Team, obj: Object) -> bool:
+    """Apply an object; an API server that has just begun refuses it until it knows LicensePolicies."""
+    try:
+        team.apply(obj)
+    except HarnessError as error:
+        if "failed to find resource referenced by paramKind" not in str(error):
+            raise
+        return False
+    return True
+
+
 def test_an_outage_of_the_api_server_costs_no_request(outage: Outage) -> None:
     assert outage.load.served > OUTAGE_SECONDS
     assert not outage.load.lost
@@ -72,7 +84,8 @@ def test_an_outage_of_the_api_server_restarts_no_operator(outage: Outage) -> Non
 @pytest.mark.usefixtures("outage")
 def test_after_an_outage_the_operator_catches_up(team: Team) -> None:
     team.kubectl("delete", "service", team.child(NAME), "--wait=false")
-    team.apply(team.model(NAME, model=model(OTHER_COMMIT)))
+    changed = team.model(NAME, model=model(OTHER_COMMIT))
+    wait_for("the API server to know LicensePolicies again", lambda: is_taken(team, changed))
 
     team.wait_ready(NAME)
 
