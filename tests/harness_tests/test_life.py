@@ -69,7 +69,7 @@ def test_the_cluster_goes_before_what_else_this_machine_does() -> None:
 
 @pytest.mark.usefixtures("running")
 def test_what_tests_start_beside_the_cluster_has_its_share_and_goes_with_it() -> None:
-    with subprocess.Popen(processes.beside(["sleep", "infinity"])) as started:
+    with subprocess.Popen(processes.beside(["sleep", "60"])) as started:
         wait_for("it to be a part of the cluster", lambda: started.pid in cgroups.pids("beside"))
         node.stop()
         assert started.wait(timeout=10) == -signal.SIGKILL

@@ -13,8 +13,6 @@ from pilothouse.kinds import HTTP_ROUTE, Kind
 
 Object = dict[str, Any]
 
-DEADLINE = 120
-"""For what takes as long as the machine is busy, and comes without a resync, which is every 600 s."""
 HEAL_SECONDS = 30
 """Far less than until a resync would find it, and nothing else looks at a model that rests."""
 
@@ -89,9 +87,7 @@ class Team:
         """Return what a condition of this generation says to people."""
         return str(self._told(kind, name).get("message", ""))
 
-    def wait_for_children(
-        self, *names: str, seconds: float = DEADLINE, missing: tuple[str, ...] = ()
-    ) -> None:
+    def wait_for_children(self, *names: str, seconds: float = 30, missing: tuple[str, ...] = ()) -> None:
         """Wait until ModelDeployments have a child of every kind, but for the missing ones."""
         wanted = {kind.name for kind in OF_A_MODEL} - {*missing}
         for name in names or ("qwen-coder",):
