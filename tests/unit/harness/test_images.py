@@ -26,4 +26,15 @@ def test_the_gateways_custom_resources_are_those_of_its_program() -> None:
 
 def test_what_has_no_program_is_copied_and_not_compiled() -> None:
     assert builds.Module(builds.TRAEFIK).packages == ()
-    assert builds.Module(builds.RATE_LIMIT).packages == ("tool",)
+    assert builds.Module(builds.RATE_LIMIT).packages == ("github.com/envoyproxy/ratelimit/src/service_cmd",)
+
+
+def test_what_shares_libraries_is_built_anew_when_the_pins_of_another_change() -> None:
+    pins = builds.GO_MODULES / "helm" / "go.mod"
+
+    assert pins in builds.Module("coredns").sources
+    assert pins not in builds.Module("kubernetes").sources
+
+
+def test_what_shares_libraries_asks_for_one_go() -> None:
+    assert builds.Module("coredns").go_version == builds.Module("envoy-gateway").go_version
