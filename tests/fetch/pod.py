@@ -127,6 +127,7 @@ class Node:
     folder: Path
     python: str
     endpoint: str
+    wrapper: tuple[str, ...] = ()
     pods: list[Pod] = field(default_factory=list)
 
     @property
@@ -168,7 +169,7 @@ class Node:
         }
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                [self.python, code / FETCH], env=given, stdout=log, stderr=subprocess.STDOUT
+                [*self.wrapper, self.python, code / FETCH], env=given, stdout=log, stderr=subprocess.STDOUT
             )
         pod = Pod(process, folder, port)
         self.pods.append(pod)

@@ -187,24 +187,31 @@ def test_a_mismatch_never_reaches_the_engine_s_folder_and_is_fetched_anew(hub: H
 
 @pytest.fixture
 def tiny(node: Node) -> Iterator[Path]:
-    """The cache on a file system of 24 MiB."""
+    """The cache on a file system of 24 MiB, which only its pods see: other tests compare what is mounted."""
     node.cache.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", node.cache], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted: {mounted.stderr.decode().strip()}")
-    yield node.cache
-    node.stop()
-    subprocess.run(["umount", node.cache], check=True)
+    mounting = 'mount -t tmpfs -o size=24m tmpfs "$0" && echo mounted && exec cat'
+    command = ["unshare", "--mount", "sh", "-c", mounting, node.cache]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        if holder.stdout.readline() != "mounted\n":
+            pytest.skip("no file system can be mounted")
+        node.wrapper = ("nsenter", "--mount", f"--target={holder.pid}")
+        yield Path(f"/proc/{holder.pid}/root{node.cache}")
+        node.stop()
 
 
-def test_a_cache_without_room_is_full_before_a_byte_comes(hub: HubThread, node: Node, tiny: Path) -> None:
+def test_a_tiny_cache_is_mounted_for_its_pods_alone(node: Node, tiny: Path) -> None:
+    assert tiny.is_mount()
+    assert str(node.cache) not in Path("/proc/self/mounts").read_text()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_cache_without_room_is_full_before_a_byte_comes(hub: HubThread, node: Node) -> None:
     hub.fault(repository=MODEL, weights=32 * MIB)
     reason, message = node.failed()
 
     assert reason == "CacheFull"
-    assert f"bytes more, {24 * MIB} are free in {tiny}/hub" in message
+    assert f"bytes more, {24 * MIB} are free in {node.cache}/hub" in message
     assert not hub.asked().sent
 
 
