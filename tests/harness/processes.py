@@ -14,12 +14,10 @@ from pathlib import Path
 from harness import cgroups, pki
 from harness.components import Component
 from harness.paths import BIN, STATE
-from harness.shell import HarnessError, wait_for
+from harness.shell import GARBAGE, HarnessError, wait_for
 
 LOGS = STATE / "logs"
 COMM_LENGTH = 15
-# Cores are scarcer than memory: Go collects its garbage at five times what lives, or sooner at two gigabytes.
-GARBAGE = {"GOGC": "400", "GOMEMLIMIT": "2GiB"}
 ENVIRONMENT = {"PATH": f"{BIN}:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(STATE)} | GARBAGE
 # Joins the cgroups given up to the `--`, then becomes the program behind it.
 JOIN_AND_EXEC = 'while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs"; shift; done; shift; exec "$@"'

@@ -15,6 +15,9 @@ PROGRESS_SECONDS = 30
 # Where Debian keeps ip and iptables, which a root by `su` does not have on PATH.
 PATHS = {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
 
+# Cores are scarcer than memory: Go collects its garbage at five times what lives, or sooner at two gigabytes.
+GARBAGE = {"GOGC": "400", "GOMEMLIMIT": "2GiB"}
+
 
 class HarnessError(Exception):
     """The harness cannot go on; the message is one sentence for the person at the terminal."""
@@ -44,7 +47,7 @@ def run(
         done = subprocess.run(
             argv,
             input=stdin,
-            env=os.environ | PATHS | (env or {}),
+            env=os.environ | PATHS | GARBAGE | (env or {}),
             cwd=cwd,
             text=True,
             capture_output=True,

@@ -14,8 +14,8 @@ from pathlib import Path
 from harness import builds, debian
 from harness.kubectl import kubeconfig_for, kubectl
 from harness.paths import BIN, REPOSITORY
-from harness.processes import GARBAGE, beside
-from harness.shell import HarnessError, run, wait_for
+from harness.processes import beside
+from harness.shell import GARBAGE, HarnessError, run, wait_for
 
 ADMIN_TOKEN = "admin"  # noqa: S105 -- of an API server on loopback that ends with the tests
 GATEWAY_API = "gateway-helm/charts/crds/crds/gatewayapi-crds.yaml"
