@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Put files in the order of their use, and give tests on a cluster the time that their waits may take."""
     files = groupby(items, key=lambda item: item.path)
     uses = config.stash[USES] = {path: use_of(list(found)) for path, found in files}
-    items.sort(key=lambda item: uses[item.path])
+    items.sort(key=lambda item: (uses[item.path], comes_last(item)))
     for item in filter(has_deadlines, items):
         item.add_marker(pytest.mark.timeout(600))
 
@@ -46,6 +46,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def has_deadlines(item: pytest.Item) -> bool:
     """Tell whether each wait of a test has a deadline of its own, and the test as a whole has none."""
     return any(map(item.path.is_relative_to, ON_A_CLUSTER)) and not item.get_closest_marker("timeout")
+
+
+def comes_last(item: pytest.Item) -> bool:
+    """Tell whether a test comes after the others that run alone: the other processes may be done by then."""
+    mark = item.get_closest_marker(ALONE)
+    return bool(mark and mark.kwargs.get("last"))
 
 
 def use_of(items: Sequence[pytest.Item]) -> int:

@@ -20,7 +20,7 @@ from e2e.traffic import ask
 from pilothouse.names import Header, RolloutState
 
 # It takes from the others both cores.
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.alone(last=True)
 
 NAME = "told"
 MANY = 10_000
