@@ -68,7 +68,8 @@ async def test_what_steers_the_engine_does_not_reach_it(
         assert answer.status == 200
         pieces = await chunks(answer)
 
-    assert len(pieces) == 20
+    # In steps of ten it would be three. A real engine on a busy machine at times puts two tokens into one.
+    assert len(pieces) > 10
     assert pieces[0]["id"] == f"cmpl-{answer.headers['x-request-id']}" != "cmpl-mine"
 
 
