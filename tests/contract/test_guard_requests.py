@@ -63,11 +63,12 @@ async def test_tenants_share_no_prefix_and_a_clients_own_salt_parts_it_from_itse
 async def test_what_steers_the_engine_does_not_reach_it(
     guarded: Guarded, http: aiohttp.ClientSession
 ) -> None:
-    body = greedy(max_tokens=20, stream=True) | STEERING
+    body = greedy(max_tokens=20, stream=True, return_token_ids=True) | STEERING
     async with http.post(f"{guarded.url}/v1/completions", json=body, headers=STEERING_HEADERS) as answer:
         assert answer.status == 200
         pieces = await chunks(answer)
 
+    assert sum(len(piece["choices"][0]["token_ids"]) for piece in pieces) == 20
     # In steps of ten it would be three. A real engine on a busy machine at times puts two tokens into one.
     assert len(pieces) > 10
     assert pieces[0]["id"] == f"cmpl-{answer.headers['x-request-id']}" != "cmpl-mine"

@@ -14,7 +14,6 @@ SHOWN_OUTPUT = 2000
 PROGRESS_SECONDS = 30
 # Where Debian keeps ip and iptables, which a root by `su` does not have on PATH.
 PATHS = {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
-
 # Cores are scarcer than memory: Go collects its garbage at five times what lives, or sooner at two gigabytes.
 GARBAGE = {"GOGC": "400", "GOMEMLIMIT": "2GiB"}
 
